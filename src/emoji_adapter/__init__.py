@@ -1,0 +1,1 @@
+"""Identity and expression adapters for Stable Diffusion."""
