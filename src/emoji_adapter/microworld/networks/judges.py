@@ -1,0 +1,287 @@
+"""The judges: networks that score pictures and do nothing else (invariant: judges are not teachers).
+
+Three readings of a whole picture: who it is, what the face does, and the scene around it. They share neither
+architecture, data seed nor loss with the recognisers that condition or filter.
+"""
+
+import json
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from emoji_adapter.errors import WeightsNotFoundError
+from emoji_adapter.microworld.networks.depthwise import DepthwiseTrunk, PlacePool
+from emoji_adapter.microworld.networks.softening import soften
+from emoji_adapter.renderer.blendshapes import DRAWN
+from emoji_adapter.renderer.parameters import IDENTITY_NAMES, FaceParameters
+from emoji_adapter.renderer.render import Rendered
+from emoji_adapter.renderer.vocabulary import ACCESSORIES, BACKGROUNDS, STYLES
+
+SKIN_NAMES = ("skin_tone", "skin_hue")
+"""The identity numbers that are skin."""
+
+
+class Judge(nn.Module, ABC):
+    """What the judges have in common: how they are kept on disk.
+
+    A judge is two files: `{name}.safetensors` with the weights in half precision and `{name}.json` with the
+    arguments of its constructor and what its outputs stand for.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def meaning(self) -> dict[str, Any]:
+        """What the outputs stand for, in order; recorded on disk and compared when loading."""
+
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make an equal network."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write both files into a folder, each under a temporary name first.
+
+        Args:
+            folder: made if it is missing.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {key: value.detach().half().contiguous().cpu() for key, value in self.state_dict().items()}
+        record = {"judge": self.name, "arguments": self.arguments(), "meaning": self.meaning()}
+        files = {suffix: folder / f".{self.name}.{suffix}.part" for suffix in ("safetensors", "json")}
+        files["safetensors"].write_bytes(save(weights, {"judge": self.name}))
+        files["json"].write_text(json.dumps(record, indent=2) + "\n")
+        for suffix, part in files.items():
+            os.replace(part, folder / f"{self.name}.{suffix}")
+
+    @classmethod
+    def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> Self:
+        """Read a judge in full precision, ready to score.
+
+        Args:
+            folder: where `save` wrote.
+            device: where the network goes.
+
+        Raises:
+            WeightsNotFoundError: a file is missing, or was made for other styles, blendshapes or the like.
+        """
+        folder = Path(folder)
+        weights, config = folder / f"{cls.name}.safetensors", folder / f"{cls.name}.json"
+        for file in (weights, config):
+            if not file.is_file():
+                raise WeightsNotFoundError(
+                    f"The {cls.name} judge misses {file}. Make it with `emoji-adapter microworld build`, or clone "
+                    "the repository with its weights/ folder."
+                )
+        record = json.loads(config.read_text())
+        judge = cls(**record["arguments"])
+        if record["meaning"] != judge.meaning():
+            raise WeightsNotFoundError(
+                f"The {cls.name} judge in {folder} answers {record['meaning']}, but this version of emoji_adapter "
+                f"draws {judge.meaning()}. Build the judges anew with `emoji-adapter microworld build`."
+            )
+        judge.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
+        return judge.to(device).eval().requires_grad_(False)
+
+
+class IdentityJudge(Judge):
+    """Who it is, whatever the expression, pose, light, style, background and accessory.
+
+    Args:
+        width: length of the embedding.
+    """
+
+    name = "identity"
+
+    def __init__(self, width: int = 256):
+        super().__init__()
+        self.width = width
+        self.trunk = DepthwiseTrunk((48, 96, 160), (2, 4, 2))
+        self.pool = PlacePool(160, 2)
+        self.embed = nn.Linear(320, width)
+
+    def meaning(self) -> dict[str, Any]:
+        """See `Judge.meaning`."""
+        return {"embedding": self.width}
+
+    def arguments(self) -> dict[str, Any]:
+        """See `Judge.arguments`."""
+        return {"width": self.width}
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Embed pictures.
+
+        Args:
+            images: RGB in [0, 1], any size, one face each.
+
+        Returns:
+            Embeddings of length 1; their dot product is the cosine.
+        """
+        return F.normalize(self.embed(self.pool(self.trunk(images))).float(), dim=-1)
+
+    def loss(
+        self,
+        parameters: FaceParameters,
+        rendered: Rendered,
+        index: Int[Tensor, " b"],
+        head: "MarginHead",
+        progress: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, ""]:
+        """Tell the training people apart by a margin.
+
+        Args:
+            parameters: what was drawn; not looked at, present so that all judges are trained by one call.
+            rendered: the drawing.
+            index: place of each picture's person in the table of training people.
+            head: the class weights; trained beside the judge, never shipped.
+            progress: share of the training done, 0 to 1; the margin grows over the first fifth.
+            generator: source of chance for the softening.
+        """
+        return head(self(soften(rendered.image, generator)), index, progress)
+
+
+class MarginHead(nn.Module):
+    """Large-margin cosine loss over a fixed set of people (CosFace, Wang et al., 2018, equation 4).
+
+    Args:
+        people: number of training people.
+        width: length of the embedding.
+        scale: `s` of the paper.
+        margin: `m` of the paper, in cosine.
+    """
+
+    def __init__(self, people: int, width: int = 256, scale: float = 32.0, margin: float = 0.3):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(people, width) / width**0.5)
+        self.scale, self.margin = scale, margin
+
+    def forward(
+        self, embeddings: Float[Tensor, "b d"], index: Int[Tensor, " b"], progress: float = 1.0
+    ) -> Float[Tensor, ""]:
+        """Cross-entropy over all people, the true person's cosine lowered by the margin.
+
+        Args:
+            embeddings: of length 1.
+            index: true people.
+            progress: share of the training done; the margin grows linearly over the first fifth.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            cosines = embeddings.float() @ F.normalize(self.weight.float(), dim=-1).T
+            margin = self.margin * min(1.0, 5 * progress)
+            truth = F.one_hot(index, len(self.weight))
+            return F.cross_entropy(self.scale * (cosines - margin * truth), index)
+
+
+class ExpressionJudge(Judge):
+    """What the face does: the drawn blendshapes."""
+
+    name = "expression"
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = DepthwiseTrunk((48, 96, 144), (2, 3, 2))
+        self.pool = PlacePool(144, 4)
+        self.read = nn.Linear(576, len(DRAWN))
+
+    def meaning(self) -> dict[str, Any]:
+        """See `Judge.meaning`."""
+        return {"blendshapes": list(DRAWN)}
+
+    def arguments(self) -> dict[str, Any]:
+        """See `Judge.arguments`."""
+        return {}
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Read the blendshapes, in the order of `DRAWN`.
+
+        Args:
+            images: RGB in [0, 1], any size, one face each.
+
+        Returns:
+            Activations, 0 to 1 in truth; not clamped here, so that gradients live; scores clamp them.
+        """
+        return self.read(self.pool(self.trunk(images))).float()
+
+    def loss(
+        self, parameters: FaceParameters, rendered: Rendered, generator: torch.Generator | None = None
+    ) -> Float[Tensor, ""]:
+        """Mean absolute error, rounded below 0.05, of what was drawn."""
+        return F.smooth_l1_loss(self(soften(rendered.image, generator)), parameters.expression, beta=0.05)
+
+
+@dataclass(frozen=True)
+class SceneReading:
+    """What the scene judge sees in a batch of B pictures.
+
+    Attributes:
+        style: logits over `STYLES`, [B, 6].
+        background: logits over `BACKGROUNDS`, [B, 8].
+        accessory: logits over `ACCESSORIES`, [B, 5].
+        skin: tone and hue as drawn, [B, 2], -1 to 1.
+        pose: yaw, pitch and roll in radians, [B, 3].
+    """
+
+    style: Tensor
+    background: Tensor
+    accessory: Tensor
+    skin: Tensor
+    pose: Tensor
+
+
+class SceneJudge(Judge):
+    """Everything around the two: style, background, accessory, and the skin and head pose that must not leak."""
+
+    name = "scene"
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = DepthwiseTrunk((32, 64, 96), (1, 2, 1))
+        self.pool = PlacePool(96, 1)
+        self.read = nn.Linear(192, sum(self._sizes()))
+
+    @staticmethod
+    def _sizes() -> tuple[int, int, int, int, int]:
+        return len(STYLES), len(BACKGROUNDS), len(ACCESSORIES), len(SKIN_NAMES), 3
+
+    def meaning(self) -> dict[str, Any]:
+        """See `Judge.meaning`."""
+        return {"style": list(STYLES), "background": list(BACKGROUNDS), "accessory": list(ACCESSORIES)}
+
+    def arguments(self) -> dict[str, Any]:
+        """See `Judge.arguments`."""
+        return {}
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> SceneReading:
+        """Read the scene of pictures, RGB in [0, 1], any size."""
+        features = self.trunk(images)
+        pooled = torch.cat([features.mean((2, 3)), self.pool(features)], dim=-1)
+        return SceneReading(*self.read(pooled).float().split(self._sizes(), dim=-1))
+
+    def loss(
+        self, parameters: FaceParameters, rendered: Rendered, generator: torch.Generator | None = None
+    ) -> Float[Tensor, ""]:
+        """Cross-entropies of the three classes plus the errors of skin and pose; equal weights are our choice."""
+        reading = self(soften(rendered.image, generator))
+        classes = (
+            F.cross_entropy(reading.style, parameters.style)
+            + F.cross_entropy(reading.background, parameters.background)
+            + F.cross_entropy(reading.accessory, parameters.accessory)
+        )
+        skin = F.smooth_l1_loss(reading.skin, skin_of(parameters), beta=0.1)
+        pose = F.smooth_l1_loss(reading.pose, parameters.pose[:, :3], beta=0.1)
+        return classes + 2 * skin + 4 * pose
+
+
+def skin_of(parameters: FaceParameters) -> Float[Tensor, "b 2"]:
+    """Skin tone and hue as drawn, each -1 to 1."""
+    return parameters.identity[:, [IDENTITY_NAMES.index(name) for name in SKIN_NAMES]]
