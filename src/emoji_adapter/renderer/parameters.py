@@ -19,7 +19,7 @@ IDENTITY_NAMES: tuple[str, ...] = (
 )  # fmt: skip
 """One number in [-1, 1] each. Hair belongs to the identity."""
 IDENTITY_DIM = len(IDENTITY_NAMES)
-POSE_LIMITS = (0.35, 0.30, 0.15, 0.10, 0.07, 0.06)
+POSE_LIMITS = (0.35, 0.28, 0.15, 0.10, 0.07, 0.05)
 """Half ranges of yaw, pitch, roll (radians), relative scale, and shift in x and y (half picture widths)."""
 
 
