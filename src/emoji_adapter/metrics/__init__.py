@@ -1,0 +1,1 @@
+"""What is measured on pictures, as pure functions of what judges read and what is true."""

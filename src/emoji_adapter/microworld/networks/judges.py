@@ -134,7 +134,6 @@ class IdentityJudge(Judge):
         rendered: Rendered,
         index: Int[Tensor, " b"],
         head: "MarginHead",
-        progress: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
         """Tell the training people apart by a margin.
@@ -144,42 +143,47 @@ class IdentityJudge(Judge):
             rendered: the drawing.
             index: place of each picture's person in the table of training people.
             head: the class weights; trained beside the judge, never shipped.
-            progress: share of the training done, 0 to 1; the margin grows over the first fifth.
             generator: source of chance for the softening.
         """
-        return head(self(soften(rendered.image, generator)), index, progress)
+        return head(self(soften(rendered.image, generator)), index)
 
 
 class MarginHead(nn.Module):
     """Large-margin cosine loss over a fixed set of people (CosFace, Wang et al., 2018, equation 4).
+
+    The margin grows linearly over the first calls: with the full margin from the start the embedding of a fresh
+    network is slow to spread. The count of calls is a buffer, so that a resumed run goes on where it was.
 
     Args:
         people: number of training people.
         width: length of the embedding.
         scale: `s` of the paper.
         margin: `m` of the paper, in cosine.
+        warmup: calls until the margin is full.
     """
 
-    def __init__(self, people: int, width: int = 256, scale: float = 32.0, margin: float = 0.3):
+    calls: Tensor
+
+    def __init__(
+        self, people: int, width: int = 256, *, scale: float = 32.0, margin: float = 0.3, warmup: int = 1000
+    ):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(people, width) / width**0.5)
-        self.scale, self.margin = scale, margin
+        self.register_buffer("calls", torch.zeros(()))
+        self.scale, self.margin, self.warmup = scale, margin, warmup
 
-    def forward(
-        self, embeddings: Float[Tensor, "b d"], index: Int[Tensor, " b"], progress: float = 1.0
-    ) -> Float[Tensor, ""]:
+    def forward(self, embeddings: Float[Tensor, "b d"], index: Int[Tensor, " b"]) -> Float[Tensor, ""]:
         """Cross-entropy over all people, the true person's cosine lowered by the margin.
 
         Args:
             embeddings: of length 1.
             index: true people.
-            progress: share of the training done; the margin grows linearly over the first fifth.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             cosines = embeddings.float() @ F.normalize(self.weight.float(), dim=-1).T
-            margin = self.margin * min(1.0, 5 * progress)
-            truth = F.one_hot(index, len(self.weight))
-            return F.cross_entropy(self.scale * (cosines - margin * truth), index)
+            margin = self.margin * (self.calls / self.warmup).clamp(max=1)
+            self.calls += 1
+            return F.cross_entropy(self.scale * (cosines - margin * F.one_hot(index, len(self.weight))), index)
 
 
 class ExpressionJudge(Judge):
