@@ -41,7 +41,9 @@ def test_an_unknown_key_names_the_nearest_valid_one():
 
 
 def test_an_unknown_nested_key_is_refused_with_its_place():
-    with pytest.raises(InputError, match=r"config\.optimizer has the unknown key 'learn_rate'.*'learning_rate'"):
+    with pytest.raises(
+        InputError, match=r"config\.optimizer has the unknown key 'learn_rate'.*'learning_rate'"
+    ):
         config.from_mapping(Settings, {"steps": 1, "optimizer": {"learn_rate": 1.0}})
 
 

@@ -1,4 +1,4 @@
-"""Configuration: dataclasses from mappings and YAML, and where the packaged weights lie. No tensor library."""
+"""Settings: dataclasses from mappings and YAML, and where the packaged weights lie. No tensor library."""
 
 import dataclasses
 import difflib
@@ -34,7 +34,7 @@ def packaged_weights() -> Path:
 
 
 def packaged_part(part: str) -> Path:
-    """Return the path of one part of the packaged micro weights, such as `faces` or `teacher/blendshapes.onnx`.
+    """Return the path of one part of the packaged micro weights, e.g. `faces`, `teacher/blendshapes.onnx`.
 
     Raises:
         WeightsNotFoundError: the part is not there.
@@ -61,7 +61,8 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, name: str = "confi
         name: what to call the mapping in messages, e.g. the file it came from.
 
     Raises:
-        InputError: an unknown key (the nearest valid name is given), a missing one, or a value of a wrong type.
+        InputError: an unknown key (the nearest valid name is given), a missing one, or a value of a wrong
+            type.
     """
     if not isinstance(mapping, Mapping):
         raise InputError(f"{name} must be a mapping of settings, got {mapping!r}.")
@@ -88,7 +89,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         InputError: the file is missing, is not YAML, or holds something else than a mapping.
     """
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506, a SafeLoader
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise InputError(f"Cannot read the settings file {path}: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -123,10 +124,14 @@ def save_config(config: Any, path: str | Path) -> None:
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads `1e-4` as a float; YAML 1.1 asks for the dot in `1.0e-4`."""
 
-    yaml_implicit_resolvers: ClassVar = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    yaml_implicit_resolvers: ClassVar = {
+        k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), "-+0123456789")
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), "-+0123456789"
+)
 
 
 def _unknown_key(key: object, fields: Iterable[str], name: str) -> str:
@@ -148,7 +153,7 @@ def _override(mapping: dict[str, Any], override: str) -> None:
         mapping = mapping.setdefault(parent, {})
         if not isinstance(mapping, dict):
             raise InputError(f"The override {override!r} reaches into {parent!r}, which is a plain value.")
-    mapping[last] = yaml.load(text, Loader=_Loader)  # noqa: S506, a SafeLoader
+    mapping[last] = yaml.load(text, Loader=_Loader)
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
@@ -160,7 +165,9 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     if origin is typing.Literal:
         if value in typing.get_args(hint):
             return value
-        raise InputError(f"{name} must be one of {', '.join(map(repr, typing.get_args(hint)))}, got {value!r}.")
+        raise InputError(
+            f"{name} must be one of {', '.join(map(repr, typing.get_args(hint)))}, got {value!r}."
+        )
     if origin is tuple:
         return _convert_tuple(value, hint, name)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
@@ -185,7 +192,9 @@ def _convert_tuple(value: Any, hint: Any, name: str) -> tuple[Any, ...]:
         items = (items[0],) * len(value)
     if len(items) != len(value):
         raise InputError(f"{name} must have {len(items)} items, got {len(value)}: {value!r}.")
-    return tuple(_convert(item, kind, f"{name}[{i}]") for i, (item, kind) in enumerate(zip(value, items, strict=True)))
+    return tuple(
+        _convert(item, kind, f"{name}[{i}]") for i, (item, kind) in enumerate(zip(value, items, strict=True))
+    )
 
 
 def _convert_plain(value: Any, kind: Any, name: str) -> Any:

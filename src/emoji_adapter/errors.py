@@ -41,6 +41,10 @@ class WeightsNotFoundError(EmojiAdapterError, FileNotFoundError):
     """A weight file or folder is missing."""
 
 
+class WeightsFormatError(EmojiAdapterError, ValueError):
+    """A weight file is damaged or holds another kind of model than is needed."""
+
+
 class DataError(EmojiAdapterError, ValueError):
     """A training set is empty, damaged or of another kind than is needed."""
 

@@ -1,0 +1,1 @@
+"""Faces: reading pictures, finding faces, aligning and cropping them."""
