@@ -58,7 +58,9 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks and warnings."),
-    version: bool = typer.Option(False, "--version", is_eager=True, callback=_version, help="Show the version."),
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_version, help="Show the version."
+    ),
 ) -> None:
     """Any person, any expression, any prompt: portraits with Stable Diffusion."""
     if debug:
@@ -98,8 +100,8 @@ def _explain(error: Exception) -> int:
         _say(f"Error: {error}")
         return 2
     _say(
-        f"Error: {type(error).__name__}: {error}. This is a fault of emoji_adapter: please report it with what "
-        f"{DEBUG_VARIABLE}=1 shows."
+        f"Error: {type(error).__name__}: {error}. This is a fault of emoji_adapter: please report it with "
+        f"what {DEBUG_VARIABLE}=1 shows."
     )
     return 1
 

@@ -7,7 +7,8 @@ def resolve_device(name: str) -> str:
     """Turn a name into a device that this machine has.
 
     Args:
-        name: `auto` for the accelerator if there is one, or a name that torch knows, such as `cpu` or `cuda:1`.
+        name: `auto` for the accelerator if there is one, or a name that torch knows, such as `cpu` or
+            `cuda:1`.
 
     Raises:
         InputError: torch does not know the name, or the machine has no such device.
@@ -22,7 +23,7 @@ def resolve_device(name: str) -> str:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(
-            f"--device {name} cannot be used here ({str(error).splitlines()[0]}). Use auto, cpu, or a device that "
-            "`emoji-adapter doctor` lists."
+            f"--device {name} cannot be used here ({str(error).splitlines()[0]}). Use auto, cpu, or a device "
+            "that `emoji-adapter doctor` lists."
         ) from error
     return name

@@ -15,19 +15,26 @@ if TYPE_CHECKING:
 def command(
     prompt: Annotated[str, typer.Option(help="What to draw around the face: style, background, ...")],
     identity: Annotated[
-        list[str] | None, typer.Option(help="Picture of the person; give it again for more pictures of the same one.")
+        list[str] | None,
+        typer.Option(help="Picture of the person; give it again for more pictures of the same one."),
     ] = None,
-    expression: Annotated[str | None, typer.Option(help="Picture of a face, anybody's, that shows the expression.")] = None,
+    expression: Annotated[
+        str | None, typer.Option(help="Picture of a face, anybody's, that shows the expression.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Picture to write: .png, .jpg or .webp.")] = Path("portrait.png"),
     checkpoint: Annotated[str, typer.Option(help="micro, or a Stable Diffusion folder or Hub id.")] = "micro",
     adapter: Annotated[str, typer.Option(help="micro, or an adapter's folder, file or Hub id.")] = "micro",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same portrait.")] = 0,
-    count: Annotated[int, typer.Option(min=1, max=256, help="Portraits to make; several get _1, _2, ... names.")] = 1,
+    count: Annotated[
+        int, typer.Option(min=1, max=256, help="Portraits to make; several get _1, _2, ... names.")
+    ] = 1,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 3.0,
     identity_scale: Annotated[float, typer.Option(help="Strength of the identity; 0 is off.")] = 1.0,
     expression_scale: Annotated[float, typer.Option(help="Strength of the expression; 0 is off.")] = 1.0,
-    face: Annotated[str, typer.Option(help="Which face of several: largest, raise, or its number from 0.")] = "largest",
+    face: Annotated[
+        str, typer.Option(help="Which face of several: largest, raise, or its number from 0.")
+    ] = "largest",
     negative_prompt: Annotated[str | None, typer.Option(help="What not to draw.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:

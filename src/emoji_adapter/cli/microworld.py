@@ -13,14 +13,16 @@ def render(
     out: Annotated[Path, typer.Option(help="Folder to make; one sub-folder a person.")],
     people: Annotated[int, typer.Option(min=1, help="Number of people.")] = 64,
     per_person: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 4,
-    split: Annotated[Literal["train", "test"], typer.Option(help="People that training draws, or never.")] = "train",
+    split: Annotated[
+        Literal["train", "test"], typer.Option(help="People that training draws, or never.")
+    ] = "train",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the pictures in pixels.")] = 128,
     device: Annotated[str, typer.Option(help="Where to draw: auto, cpu, cuda, ...")] = "auto",
 ) -> None:
     """Draw people into sub-folders: PNG pictures and caption sidecars, as `prepare` reads them."""
-    from emoji_adapter.cli.progress import progress
     from emoji_adapter.cli.device import resolve_device
+    from emoji_adapter.cli.progress import progress
     from emoji_adapter.microworld.gallery import Gallery, write_gallery
 
     gallery = Gallery(people=people, per_person=per_person, split=split, seed=seed, size=size)
@@ -33,8 +35,12 @@ def render(
 @command.command()
 def build(
     out: Annotated[Path, typer.Option(help="Folder of the weights and of the work in progress.")],
-    recipe: Annotated[Literal["cpu", "gpu"], typer.Option(help="Amount of work that suits the machine.")] = "cpu",
-    stage: Annotated[list[str] | None, typer.Option(help="Only this stage; may be given several times.")] = None,
+    recipe: Annotated[
+        Literal["cpu", "gpu"], typer.Option(help="Amount of work that suits the machine.")
+    ] = "cpu",
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Only this stage; may be given several times.")
+    ] = None,
 ) -> None:
     """Make every weight of the micro-world from nothing; finished stages are not done again."""
     from emoji_adapter.microworld.build import build as run

@@ -22,16 +22,23 @@ def check_output(out: Path, suffixes: Sequence[str], flag: str = "--out") -> Non
         flag: what the user typed, for messages.
 
     Raises:
-        InputError: the ending is none of those, a folder has the file's name, or the folder cannot be written to.
+        InputError: the ending is none of those, a folder has the file's name, or the folder cannot be
+            written to.
     """
     if out.suffix.lower() not in suffixes:
-        raise InputError(f"{flag} {out} must end in {' or '.join(suffixes)}, got {out.suffix or 'no ending'}.")
+        raise InputError(
+            f"{flag} {out} must end in {' or '.join(suffixes)}, got {out.suffix or 'no ending'}."
+        )
     if out.is_dir():
-        raise InputError(f"{flag} {out} is a folder; name a file in it, such as {out / ('portrait' + suffixes[0])}.")
+        raise InputError(
+            f"{flag} {out} is a folder; name a file in it, such as {out / ('portrait' + suffixes[0])}."
+        )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{flag} {out}: the folder {out.parent} cannot be made ({error.strerror}).") from error
+        raise InputError(
+            f"{flag} {out}: the folder {out.parent} cannot be made ({error.strerror})."
+        ) from error
     if not os.access(out.parent, os.W_OK):
         raise InputError(f"{flag} {out}: the folder {out.parent} cannot be written to. Choose another one.")
 

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 
+Figure = float | np.ndarray
+"""One number, or one a bootstrap draw."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A figure with its bootstrap draws.
 
     Attributes:
         value: the figure on the cells as they are.
-        draws: the figure on each resampling, (draws,); the same resamplings for every figure of one bootstrap, so
-            that differences and ratios of estimates are paired.
+        draws: the figure on each resampling, (draws,); the same resamplings for every figure of one
+            bootstrap, so that differences and ratios of estimates are paired.
     """
 
     value: float
@@ -29,7 +33,7 @@ class Estimate:
         return (float(low), float(high))
 
 
-def combine(function: Callable[..., float], *estimates: Estimate) -> Estimate:
+def combine(function: Callable[..., Figure], *estimates: Estimate) -> Estimate:
     """Apply a formula to estimates of one bootstrap, draw by draw.
 
     Args:
@@ -45,8 +49,8 @@ class ClusterBootstrap:
     """Resamples people and expressions, both with replacement, and with them all cells they meet in.
 
     A resampling is a weight a cell: how often its person was drawn times how often its expression was (the
-    "pigeonhole" bootstrap, Owen 2007, section 4, https://arxiv.org/abs/0712.1111). Any mean is then one product of
-    matrices.
+    "pigeonhole" bootstrap, Owen 2007, section 4, https://arxiv.org/abs/0712.1111). Any mean is then one
+    product of matrices.
 
     Args:
         identities: cluster of each cell by person, (n,).
@@ -68,7 +72,9 @@ class ClusterBootstrap:
         """
         return self.ratio(values, np.ones(len(values)), where)
 
-    def ratio(self, numerators: np.ndarray, denominators: np.ndarray, where: np.ndarray | None = None) -> Estimate:
+    def ratio(
+        self, numerators: np.ndarray, denominators: np.ndarray, where: np.ndarray | None = None
+    ) -> Estimate:
         """Ratio of two sums over cells; arguments as in `mean`."""
         kept = np.isfinite(numerators) & np.isfinite(denominators)
         if where is not None:

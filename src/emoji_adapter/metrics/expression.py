@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from emoji_adapter.metrics.bootstrap import Figure
+
 
 def blendshape_distance(
     read: Float[np.ndarray, "n k"], true: Float[np.ndarray, "n k"]
@@ -18,7 +20,7 @@ def blendshape_distance(
     return np.abs(np.clip(read, 0, 1).astype(np.float64) - true).mean(axis=-1)
 
 
-def normalised(score: float, without: float, oracle: float) -> float:
+def normalised(score: Figure, without: Figure, oracle: Figure) -> Figure:
     """ExpN: share of the way from no control to the perfect answer, 1 = perfect, 0 = no control.
 
     Args:

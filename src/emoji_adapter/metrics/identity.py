@@ -1,7 +1,9 @@
-"""How much of a person is in a picture: cosine of embeddings, its place between floor and ceiling, and leak."""
+"""How much of a person is in a picture: cosine of embeddings, its place between bounds, and leak."""
 
 import numpy as np
 from jaxtyping import Float
+
+from emoji_adapter.metrics.bootstrap import Figure
 
 
 def cosine(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
@@ -31,7 +33,7 @@ def different_person_cosine(
     return np.divide((cosines * others).sum(axis=1), count, out=np.full(len(photos), np.nan), where=count > 0)
 
 
-def position(score: float, floor: float, oracle: float) -> float:
+def position(score: Figure, floor: Figure, oracle: Figure) -> Figure:
     """Place of an ID between a stranger (0) and the perfect answer (1); arrays work too."""
     return _share(score - floor, oracle - floor)
 
@@ -41,7 +43,7 @@ def leak(
 ) -> Float[np.ndarray, " n"]:
     """How much more an output resembles the template's person than the perfect answer does; 0 is none.
 
-    Subtracting the oracle's cosine takes out what the two have in common by right: the expression and the style.
+    Subtracting the oracle's cosine takes out what the two share by right: the expression and the style.
 
     Args:
         outputs: the judge's embeddings of the outputs.
@@ -56,7 +58,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
-def _share(part: float, whole: float) -> float:
+def _share(part: Figure, whole: Figure) -> Figure:
     """Quotient that is NaN, without a warning, where the whole is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.divide(part, whole) * np.where(np.equal(whole, 0), np.nan, 1.0)

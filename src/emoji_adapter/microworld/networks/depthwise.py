@@ -1,20 +1,22 @@
 """The trunk of the judges: depthwise convolutions and channel perceptrons.
 
-The form is that of ConvNeXt (Liu et al., 2022, https://arxiv.org/abs/2201.03545, figure 4), on purpose unlike the plain
-residual networks of the recognisers that condition the adapter: a judge must not share its blind spots with a teacher.
+The form is that of ConvNeXt (Liu et al., 2022, https://arxiv.org/abs/2201.03545, figure 4), on purpose
+unlike the plain
+residual networks of the recognisers that condition the adapter: a judge must not share its blind spots with
+    a teacher.
 No batch statistics anywhere, so one picture gets the same answer alone and in a batch.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 SIDE = 128
 """Side in pixels of the pictures that the judges look at; other sizes are resampled."""
 
 GRID = SIDE // 16
-"""Side of the last feature map: two strided convolutions and two downsamplings halve the picture four times."""
+"""Side of the last feature map: two strided convolutions and two downsamplings halve the side four times."""
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -44,7 +46,7 @@ class DepthwiseBlock(nn.Module):
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Refine a feature map; the shape stays."""
         hidden = self.norm(self.spatial(features).permute(0, 2, 3, 1))
-        hidden = self.narrow(F.gelu(self.widen(hidden))) * self.gain
+        hidden = self.narrow(functional.gelu(self.widen(hidden))) * self.gain
         return features + hidden.permute(0, 3, 1, 2)
 
 
@@ -81,7 +83,7 @@ class DepthwiseTrunk(nn.Module):
 
 
 class PlacePool(nn.Module):
-    """One weight a place and channel instead of a mean: drawn faces are roughly aligned, so places mean something.
+    """One weight a place and channel instead of a mean: faces are roughly aligned, so places mean something.
 
     Args:
         width: channels of the feature map.
@@ -100,5 +102,5 @@ class PlacePool(nn.Module):
 def fit(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 128 128"]:
     """Resample pictures to the judges' side, antialiased, in channels-last memory."""
     if images.shape[-2:] != (SIDE, SIDE):
-        images = F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
+        images = functional.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
     return images.contiguous(memory_format=torch.channels_last)

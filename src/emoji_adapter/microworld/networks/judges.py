@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn import functional
 from typing_extensions import Self
 
 from emoji_adapter.errors import WeightsNotFoundError
@@ -79,15 +79,15 @@ class Judge(nn.Module, ABC):
         for file in (weights, config):
             if not file.is_file():
                 raise WeightsNotFoundError(
-                    f"The {cls.name} judge misses {file}. Make it with `emoji-adapter microworld build`, or clone "
-                    "the repository with its weights/ folder."
+                    f"The {cls.name} judge misses {file}. Make it with `emoji-adapter microworld build`, or "
+                    "clone the repository with its weights/ folder."
                 )
         record = json.loads(config.read_text())
         judge = cls(**record["arguments"])
         if record["meaning"] != judge.meaning():
             raise WeightsNotFoundError(
-                f"The {cls.name} judge in {folder} answers {record['meaning']}, but this version of emoji_adapter "
-                f"draws {judge.meaning()}. Build the judges anew with `emoji-adapter microworld build`."
+                f"The {cls.name} judge in {folder} answers {record['meaning']}, but this version of "
+                f"emoji_adapter draws {judge.meaning()}. Build the judges anew with `emoji-adapter microworld build`."
             )
         judge.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
         return judge.to(device).eval().requires_grad_(False)
@@ -126,7 +126,7 @@ class IdentityJudge(Judge):
         Returns:
             Embeddings of length 1; their dot product is the cosine.
         """
-        return F.normalize(self.embed(self.pool(self.trunk(images))).float(), dim=-1)
+        return functional.normalize(self.embed(self.pool(self.trunk(images))).float(), dim=-1)
 
     def loss(
         self,
@@ -149,10 +149,10 @@ class IdentityJudge(Judge):
 
 
 class MarginHead(nn.Module):
-    """Large-margin cosine loss over a fixed set of people (CosFace, Wang et al., 2018, equation 4).
+    """Large-margin cosine loss over a fixed set of people (CosFace, Wang et al. 2018, equation 4).
 
-    The margin grows linearly over the first calls: with the full margin from the start the embedding of a fresh
-    network is slow to spread. The count of calls is a buffer, so that a resumed run goes on where it was.
+    The margin grows linearly over the first calls: with the full margin from the start a fresh embedding
+    is slow to spread. The count of calls is a buffer, so that a resumed run goes on where it was.
 
     Args:
         people: number of training people.
@@ -180,10 +180,12 @@ class MarginHead(nn.Module):
             index: true people.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            cosines = embeddings.float() @ F.normalize(self.weight.float(), dim=-1).T
+            cosines = embeddings.float() @ functional.normalize(self.weight.float(), dim=-1).T
             margin = self.margin * (self.calls / self.warmup).clamp(max=1)
             self.calls += 1
-            return F.cross_entropy(self.scale * (cosines - margin * F.one_hot(index, len(self.weight))), index)
+            return functional.cross_entropy(
+                self.scale * (cosines - margin * functional.one_hot(index, len(self.weight))), index
+            )
 
 
 class ExpressionJudge(Judge):
@@ -220,7 +222,9 @@ class ExpressionJudge(Judge):
         self, parameters: FaceParameters, rendered: Rendered, generator: torch.Generator | None = None
     ) -> Float[Tensor, ""]:
         """Mean absolute error, rounded below 0.05, of what was drawn."""
-        return F.smooth_l1_loss(self(soften(rendered.image, generator)), parameters.expression, beta=0.05)
+        return functional.smooth_l1_loss(
+            self(soften(rendered.image, generator)), parameters.expression, beta=0.05
+        )
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ class SceneReading:
 
 
 class SceneJudge(Judge):
-    """Everything around the two: style, background, accessory, and the skin and head pose that must not leak."""
+    """Everything around the two: style, background, accessory, and the skin and pose that must not leak."""
 
     name = "scene"
 
@@ -274,15 +278,15 @@ class SceneJudge(Judge):
     def loss(
         self, parameters: FaceParameters, rendered: Rendered, generator: torch.Generator | None = None
     ) -> Float[Tensor, ""]:
-        """Cross-entropies of the three classes plus the errors of skin and pose; equal weights are our choice."""
+        """Cross-entropies of the three classes plus errors of skin and pose; the weights are our choice."""
         reading = self(soften(rendered.image, generator))
         classes = (
-            F.cross_entropy(reading.style, parameters.style)
-            + F.cross_entropy(reading.background, parameters.background)
-            + F.cross_entropy(reading.accessory, parameters.accessory)
+            functional.cross_entropy(reading.style, parameters.style)
+            + functional.cross_entropy(reading.background, parameters.background)
+            + functional.cross_entropy(reading.accessory, parameters.accessory)
         )
-        skin = F.smooth_l1_loss(reading.skin, skin_of(parameters), beta=0.1)
-        pose = F.smooth_l1_loss(reading.pose, parameters.pose[:, :3], beta=0.1)
+        skin = functional.smooth_l1_loss(reading.skin, skin_of(parameters), beta=0.1)
+        pose = functional.smooth_l1_loss(reading.pose, parameters.pose[:, :3], beta=0.1)
         return classes + 2 * skin + 4 * pose
 
 

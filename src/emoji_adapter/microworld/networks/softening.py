@@ -1,13 +1,13 @@
-"""What generation does to a picture, imitated on renders, so that judges trained on renders read generated ones fairly.
+"""What generation does to a picture, imitated on renders, so that judges read generated ones fairly.
 
-An autoencoder blurs, a sampler leaves blotches and shifts of colour. Each picture of a batch draws its own strengths;
-a quarter stays as it is. The strengths are our choice.
+An autoencoder blurs, a sampler leaves blotches and shifts of colour. Each picture of a batch draws its own
+strengths; a quarter stays as it is. The strengths are our choice.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 CLEAN_SHARE = 0.25
 
@@ -48,14 +48,16 @@ def _blur(images: Tensor) -> Tensor:
     """Binomial blur with seven taps, a standard deviation of 1.2 pixels, edges repeated."""
     taps = torch.tensor([1.0, 6, 15, 20, 15, 6, 1], device=images.device, dtype=images.dtype) / 64
     across = taps.expand(3, 1, 1, 7)
-    padded = F.pad(images, (3, 3, 3, 3), mode="replicate")
-    return F.conv2d(F.conv2d(padded, across, groups=3), across.transpose(2, 3), groups=3)
+    padded = functional.pad(images, (3, 3, 3, 3), mode="replicate")
+    return functional.conv2d(functional.conv2d(padded, across, groups=3), across.transpose(2, 3), groups=3)
 
 
 def _coarsen(images: Tensor) -> Tensor:
     """Halve the resolution and bring it back."""
     size = images.shape[-2:]
-    return F.interpolate(F.avg_pool2d(images, 2), size, mode="bilinear", align_corners=False)
+    return functional.interpolate(
+        functional.avg_pool2d(images, 2), size, mode="bilinear", align_corners=False
+    )
 
 
 def _noise(images: Tensor, generator: torch.Generator | None, coarser: int) -> Tensor:
@@ -65,4 +67,4 @@ def _noise(images: Tensor, generator: torch.Generator | None, coarser: int) -> T
     spots = torch.randn(shape, generator=generator, device=images.device, dtype=images.dtype)
     if coarser == 1:
         return spots
-    return F.interpolate(spots, (height, width), mode="bilinear", align_corners=False)
+    return functional.interpolate(spots, (height, width), mode="bilinear", align_corners=False)
