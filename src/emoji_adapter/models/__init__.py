@@ -1,0 +1,1 @@
+"""Networks of the adapter and the way they act in a U-Net."""

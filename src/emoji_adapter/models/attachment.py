@@ -1,0 +1,65 @@
+"""Making layers of a U-Net listen to the adapter, and undoing it exactly."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from diffusers.models.attention_processor import (
+    AttnProcessor,
+    AttnProcessor2_0,
+    FusedAttnProcessor2_0,
+    SlicedAttnProcessor,
+    XFormersAttnProcessor,
+)
+from torch import nn
+
+from emoji_adapter.errors import AdapterMismatchError
+from emoji_adapter.models.attention import DualAttnProcessor
+from emoji_adapter.models.layers import cross_attention_layers
+
+STOCK = (AttnProcessor, AttnProcessor2_0, SlicedAttnProcessor, FusedAttnProcessor2_0, XFormersAttnProcessor)
+"""The processors that ours can stand around. All are free of weights."""
+
+
+def attach(unet: nn.Module, layers: Sequence[str]) -> None:
+    """Puts a `DualAttnProcessor` around the processor of each layer.
+
+    Raises:
+        AdapterMismatchError: a layer is missing, already has one, or its processor is not a stock one; nothing has been
+            changed then.
+    """
+    processors = {layer: _processor_to_wrap(unet, layer) for layer in layers}
+    for layer, processor in processors.items():
+        unet.get_submodule(layer).set_processor(DualAttnProcessor(layer, processor))
+
+
+def detach(unet: nn.Module) -> None:
+    """Gives each layer the processor back that `attach` found there."""
+    for layer in cross_attention_layers(unet):
+        attention = unet.get_submodule(layer)
+        if isinstance(attention.processor, DualAttnProcessor):
+            attention.set_processor(attention.processor.inner)
+
+
+def is_attached(unet: nn.Module, layers: Sequence[str]) -> bool:
+    """Whether every one of the layers has a `DualAttnProcessor`."""
+    return all(isinstance(unet.get_submodule(layer).processor, DualAttnProcessor) for layer in layers)
+
+
+def _processor_to_wrap(unet: nn.Module, layer: str) -> Any:
+    if layer not in cross_attention_layers(unet):
+        raise AdapterMismatchError(
+            f"The U-Net has no cross-attention layer {layer!r}. Use an adapter made for this U-Net."
+        )
+    processor = unet.get_submodule(layer).processor
+    if isinstance(processor, DualAttnProcessor):
+        raise AdapterMismatchError(
+            f"An emoji adapter is already attached to this U-Net (layer {layer!r}). Detach it first, or call "
+            "unload_emoji_adapter() on the pipeline that holds it."
+        )
+    if type(processor) not in STOCK:
+        raise AdapterMismatchError(
+            f"Layer {layer!r} has the processor {type(processor).__name__}, which belongs to another extension (an "
+            f"IP-Adapter?); expected one of {', '.join(p.__name__ for p in STOCK)}. Unload the other extension first, "
+            "or choose layers that it does not use."
+        )
+    return processor
