@@ -5,6 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from emoji_adapter.faces import geometry
+from emoji_adapter.faces.crop import ExpressionCrop
+
 ARCFACE_TEMPLATE = (
     (38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041),
 )  # fmt: skip
@@ -88,3 +91,27 @@ def align_batch(
     with torch.autocast(images.device.type, enabled=False):
         target = template(size, zoom).to(landmarks.device).expand(len(landmarks), 5, 2)
         return warp(images, similarity(landmarks.float(), target), size)
+
+
+def expression_crops(
+    images: Float[Tensor, "batch 3 h w"], landmarks: Float[Tensor, "batch 5 2"], crop: ExpressionCrop
+) -> Float[Tensor, "batch 3 size size"]:
+    """Crops of pictures in [0, 1] as `ExpressionCrop.crop` cuts them: grey outside picture and face oval."""
+    with torch.autocast(images.device.type, enabled=False):
+        goal = torch.from_numpy(geometry.template(crop.size, crop.zoom, crop.rise)).float().to(landmarks.device)
+        matrix = similarity(landmarks.float(), goal.expand(len(landmarks), 5, 2))
+        grey = geometry.GREY / 255.0
+        aligned = warp(images - grey, matrix, crop.size) + grey
+        if not crop.mask:
+            return aligned
+        oval = torch.from_numpy(geometry.face_mask(crop.size, crop.zoom, crop.rise)).to(images.device)
+        return torch.where(oval, aligned, grey)
+
+
+def jitter(
+    landmarks: Float[Tensor, "batch 5 2"], generator: torch.Generator, strength: float = 0.035
+) -> Float[Tensor, "batch 5 2"]:
+    """Landmarks as a detector might see them: each moved by a share of the distance between the eyes (our choice)."""
+    eyes = (landmarks[:, 1] - landmarks[:, 0]).norm(dim=-1)[:, None, None]
+    noise = torch.randn(landmarks.shape, generator=generator, device=landmarks.device)
+    return landmarks + noise * eyes * strength
