@@ -1,0 +1,1 @@
+"""Encoders: pictures of faces to identity embeddings, expression features and blendshapes."""

@@ -39,7 +39,7 @@ class ExpressionCrop:
             raise InputError(f"ExpressionCrop.rise must lie in [-0.5, 0.5], got {self.rise}.")
 
     def crop(self, image: Image.Image | np.ndarray, face: Face) -> Image.Image:
-        """Cut the expression crop of `face` out of the picture it was found in (RGB; an array is uint8 HWC)."""
+        """Cut the expression crop of `face` out of the picture it was found in (RGB, uint8 if an array)."""
         aligned = align(np.asarray(image), face.landmarks, self.size, self.zoom, self.rise)
         return Image.fromarray(mask_face(aligned, self.zoom, self.rise) if self.mask else aligned)
 

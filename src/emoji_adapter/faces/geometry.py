@@ -12,7 +12,7 @@ TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,
 )
-"""Where the landmarks of an aligned face lie, ArcFace's template: `insightface.utils.face_align.arcface_dst`."""
+"""Where the landmarks of an aligned face lie, as in `insightface.utils.face_align.arcface_dst`."""
 
 GREY = 127
 """Value of pixels that lie outside the picture or the face."""

@@ -1,0 +1,63 @@
+"""Who somebody is: one identity embedding from one or several pictures of a person."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from emoji_adapter.errors import FaceError, InputError
+from emoji_adapter.faces.analysis import FaceAnalyzer, FacePolicy
+from emoji_adapter.faces.images import ImageSource
+
+
+class IdentityEncoder:
+    """Recogniser embeddings of length 1, as IP-Adapter-FaceID uses them (`normed_embedding` of insightface).
+
+    Args:
+        analyzer: finds the faces and reads them.
+    """
+
+    def __init__(self, analyzer: FaceAnalyzer) -> None:
+        self.analyzer = analyzer
+
+    @property
+    def id(self) -> str:
+        """Name of the face pack, recorded in an adapter's metadata."""
+        return self.analyzer.pack_id
+
+    def encode(
+        self, images: Sequence[ImageSource], policy: FacePolicy = "largest", name: str = "identity_image"
+    ) -> Float[Tensor, " dim"]:
+        """Encode one person: the mean of the pictures' embeddings of length 1, brought to length 1 again.
+
+        The mean of directions is the usual template of several pictures in face recognition.
+
+        Args:
+            images: pictures of one person, at least one.
+            policy: which face of several in a picture, see `FacePolicy`.
+            name: what to call the pictures in messages.
+
+        Returns:
+            float32 on the CPU, 512 numbers for every pack in use.
+
+        Raises:
+            InputError: no pictures.
+            FaceError, ImageError: see `FaceAnalyzer.face`.
+        """
+        if not images:
+            raise InputError(f"{name} is an empty list; at least one picture of the person is needed.")
+        names = [name] if len(images) == 1 else [f"{name}[{i}]" for i in range(len(images))]
+        faces = [
+            self.analyzer.face(image, policy, name=place) for image, place in zip(images, names, strict=True)
+        ]
+        mean = np.mean([_unit(face.embedding, name) for face in faces], axis=0)
+        return torch.from_numpy(_unit(mean, name))
+
+
+def _unit(embedding: np.ndarray | None, name: str) -> np.ndarray:
+    length = 0.0 if embedding is None else float(np.linalg.norm(embedding))
+    if embedding is None or not np.isfinite(length) or length < 1e-6:
+        raise FaceError(f"The recogniser reads no identity from {name}. Use a sharper, more frontal picture.")
+    return np.asarray(embedding / length, dtype=np.float32)
