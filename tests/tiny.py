@@ -1,7 +1,9 @@
 """Real diffusers classes at tiny sizes with random weights, for all tests that need a model."""
 
+import inspect
 import json
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -57,7 +59,9 @@ def adapter(model: UNet2DConditionModel, seed: int = 1, **config) -> EmojiAdapte
 
 def identities(n: int, seed: int = 2) -> torch.Tensor:
     """Random identity embeddings `[n, 512]` of unit length."""
-    return torch.nn.functional.normalize(torch.randn(n, 512, generator=torch.Generator().manual_seed(seed)), dim=-1)
+    return torch.nn.functional.normalize(
+        torch.randn(n, 512, generator=torch.Generator().manual_seed(seed)), dim=-1
+    )
 
 
 def expressions(n: int, seed: int = 3) -> torch.Tensor:
@@ -95,6 +99,15 @@ def components(seed: int = 0) -> dict:
         "feature_extractor": None,
         "requires_safety_checker": False,
     }
+
+
+def without_shape_checks(monkeypatch, module: ModuleType) -> None:
+    """Takes jaxtyping's checks off the functions and classes of a module: torch.compile cannot trace them."""
+    classes = [x for x in vars(module).values() if isinstance(x, type) and x.__module__ == module.__name__]
+    for owner in (module, *classes):
+        for name, value in list(vars(owner).items()):
+            if inspect.isfunction(value) and value.__module__ == module.__name__:
+                monkeypatch.setattr(owner, name, inspect.unwrap(value))
 
 
 def checkpoint(folder: Path) -> Path:

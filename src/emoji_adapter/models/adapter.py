@@ -11,7 +11,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import normalize
 
 from emoji_adapter.errors import AdapterMismatchError, InputError
 from emoji_adapter.models.attachment import attach, detach, is_attached
@@ -63,8 +63,9 @@ def is_adapter_parameter(name: str, branch: str | None = None) -> bool:
 class EmojiAdapter(ModelMixin, ConfigMixin):
     """Identity and expression branch for a frozen Stable Diffusion U-Net.
 
-    `for_unet` makes a fresh one for a U-Net. The defaults of the sizes are those of IP-Adapter-FaceID (identity) and of
-    IP-Adapter Plus (expression); the choice of layers is ours and, for SD1.5 and SDXL, not measured.
+    `for_unet` makes a fresh one for a U-Net. The defaults of the sizes are those of IP-Adapter-FaceID
+    (identity) and of IP-Adapter Plus (expression); the choice of layers is ours and, for SD1.5 and SDXL, not
+    measured.
 
     Args:
         base_family: "sd15", "sd2", "sdxl" or "other".
@@ -96,7 +97,7 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
     _supports_gradient_checkpointing = False
 
     @register_to_config
-    def __init__(
+    def __init__(  # noqa: PLR0913 (diffusers keeps each argument in config.json)
         self,
         base_family: str = "other",
         cross_attention_dim: int = 128,
@@ -126,7 +127,10 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         super().__init__()
         layer_dims = layer_dims or {}
         self.identity_projection = MLPProjection(
-            input_dim=identity_dim, width=identity_width, tokens=identity_tokens, output_dim=cross_attention_dim
+            input_dim=identity_dim,
+            width=identity_width,
+            tokens=identity_tokens,
+            output_dim=cross_attention_dim,
         )
         self.expression_resampler = ExpressionResampler(
             input_dim=expression_dim,
@@ -138,7 +142,10 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
             output_dim=cross_attention_dim,
         )
         self.blendshape_projection = MLPProjection(
-            input_dim=blendshapes, width=blendshape_width, tokens=expression_tokens, output_dim=cross_attention_dim
+            input_dim=blendshapes,
+            width=blendshape_width,
+            tokens=expression_tokens,
+            output_dim=cross_attention_dim,
         )
         identity_dims = {name: layer_dims[name] for name in identity_layers or []}
         expression_dims = {name: layer_dims[name] for name in expression_layers or []}
@@ -157,8 +164,8 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
     ) -> "EmojiAdapter":
         """A fresh adapter that fits a U-Net and, until trained, does not change its output at all.
 
-        Keys start as the U-Net's own text keys (IP-Adapter's choice), values at zero (ours: a branch that has learned
-        nothing yet does no harm).
+        Keys start as the U-Net's own text keys (IP-Adapter's choice), values at zero (ours: a branch that
+        has learned nothing yet does no harm).
 
         Args:
             unet: a `UNet2DConditionModel`.
@@ -190,26 +197,22 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         """The layers that either branch acts in, in the order of the U-Net."""
         return list(self.config.layer_dims or {})
 
-    def identity_tokens_of(self, embeds: Float[Tensor, "batch identity_dim"]) -> Float[Tensor, "batch tokens dim"]:
-        """Tokens of identity embeddings; their length does not matter, only their direction.
+    def identity_tokens_of(self, embeds: Tensor) -> Float[Tensor, "batch tokens dim"]:
+        """Tokens of identity embeddings `[batch, identity_dim]`; only their direction counts.
 
-        They are scaled to unit variance first (our choice: the elements of a unit vector of length 512 are so small
-        that the bias of the first layer would drown them).
+        They are scaled to unit variance first (our choice: the elements of a unit vector of length 512 are
+        so small that the bias of the first layer would drown them).
         """
         self._require(embeds, "identity embeddings", (self.config.identity_dim,))
-        return self.identity_projection(F.normalize(embeds, dim=-1) * self.config.identity_dim**0.5)
+        return self.identity_projection(normalize(embeds, dim=-1) * self.config.identity_dim**0.5)
 
-    def expression_tokens_of(
-        self, features: Float[Tensor, "batch patches expression_dim"]
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Tokens of the patch features of expression pictures."""
+    def expression_tokens_of(self, features: Tensor) -> Float[Tensor, "batch tokens dim"]:
+        """Tokens of the patch features `[batch, patches, expression_dim]` of expression pictures."""
         self._require(features, "expression features", (None, self.config.expression_dim))
         return self.expression_resampler(features)
 
-    def blendshape_tokens_of(
-        self, blendshapes: Float[Tensor, "batch blendshapes"]
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Tokens of blendshapes, each in [0, 1], in ARKit's order."""
+    def blendshape_tokens_of(self, blendshapes: Tensor) -> Float[Tensor, "batch tokens dim"]:
+        """Tokens of blendshapes `[batch, blendshapes]`, each in [0, 1], in ARKit's order."""
         self._require(blendshapes, "blendshapes", (self.config.blendshapes,))
         return self.blendshape_projection(blendshapes)
 
@@ -220,15 +223,18 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         identity_scale: Scale = 1.0,
         expression_scale: Scale = 1.0,
     ) -> dict[str, LayerKV]:
-        """Keys and values of every selected layer, to travel as `cross_attention_kwargs={"ip_hidden_states": ...}`.
+        """Keys and values of every selected layer.
 
-        They do not depend on the timestep: one call serves all steps.
+        They travel as `cross_attention_kwargs={"ip_hidden_states": ...}` and do not depend on
+        the timestep: one call serves all steps.
 
         Args:
             identity_tokens: from `identity_tokens_of`; None leaves the branch out.
-            expression_tokens: from `expression_tokens_of` or `blendshape_tokens_of`; None leaves the branch out.
-            identity_scale: strength, folded into the values: a number; a mapping pattern -> number (layers that no
-                pattern means get 0); or a tensor `[batch]`, one number for each row (0: condition dropped).
+            expression_tokens: from `expression_tokens_of` or `blendshape_tokens_of`; None leaves the branch
+                out.
+            identity_scale: strength, folded into the values: a number; a mapping pattern -> number (layers
+                that no pattern means get 0); or a tensor `[batch]`, one number for each row (0: condition
+                dropped).
             expression_scale: likewise.
         """
         given = {
@@ -247,8 +253,8 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         """Makes the selected layers of a U-Net listen. `detach` is the exact inverse.
 
         Raises:
-            AdapterMismatchError: a layer is missing, already listens, or has a processor that is not a stock one. The
-                U-Net is then untouched.
+            AdapterMismatchError: a layer is missing, already listens, or has a processor that is not a stock
+                one. The U-Net is then untouched.
         """
         attach(unet, self.layers)
 
@@ -313,9 +319,11 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
     @staticmethod
     def _require(tensor: Tensor, what: str, shape: tuple[int | None, ...]) -> None:
         wanted = ("batch", *("any" if n is None else n for n in shape))
-        fits = tensor.ndim == len(wanted) and all(n in (None, m) for n, m in zip(shape, tensor.shape[1:], strict=True))
+        fits = tensor.ndim == len(wanted) and all(
+            n in (None, m) for n, m in zip(shape, tensor.shape[1:], strict=True)
+        )
         if not fits:
             raise AdapterMismatchError(
-                f"This adapter takes {what} of shape [{', '.join(map(str, wanted))}], got {list(tensor.shape)}. "
-                "Encode with the encoder that the adapter names."
+                f"This adapter takes {what} of shape [{', '.join(map(str, wanted))}], got "
+                f"{list(tensor.shape)}. Encode with the encoder that the adapter names."
             )

@@ -24,8 +24,8 @@ def attach(unet: nn.Module, layers: Sequence[str]) -> None:
     """Puts a `DualAttnProcessor` around the processor of each layer.
 
     Raises:
-        AdapterMismatchError: a layer is missing, already has one, or its processor is not a stock one; nothing has been
-            changed then.
+        AdapterMismatchError: a layer is missing, already has one, or its processor is not a stock one;
+            nothing has been changed then.
     """
     processors = {layer: _processor_to_wrap(unet, layer) for layer in layers}
     for layer, processor in processors.items():
@@ -58,8 +58,8 @@ def _processor_to_wrap(unet: nn.Module, layer: str) -> Any:
         )
     if type(processor) not in STOCK:
         raise AdapterMismatchError(
-            f"Layer {layer!r} has the processor {type(processor).__name__}, which belongs to another extension (an "
-            f"IP-Adapter?); expected one of {', '.join(p.__name__ for p in STOCK)}. Unload the other extension first, "
-            "or choose layers that it does not use."
+            f"Layer {layer!r} has the processor {type(processor).__name__}, which belongs to another "
+            f"extension (an IP-Adapter?); expected one of {', '.join(p.__name__ for p in STOCK)}. Unload the "
+            "other extension first, or choose layers that it does not use."
         )
     return processor

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import scaled_dot_product_attention
 
 from emoji_adapter.errors import InputError
 
 CARRIER = "ip_hidden_states"
-"""Name under which the keys and values travel in `cross_attention_kwargs`. Stock `Attention` layers accept it in
-silence (`quiet_attn_parameters` in diffusers' `Attention.forward`)."""
+"""Name under which the keys and values travel in `cross_attention_kwargs`. Stock `Attention` layers accept
+it in silence (`quiet_attn_parameters` in diffusers' `Attention.forward`)."""
 
 
 class LayerKV(NamedTuple):
@@ -31,13 +31,14 @@ class DualAttnProcessor:
 
     `out = to_out(stock + Attn(Q, K_id, V_id) + Attn(Q, K_exp, V_exp))`, Q being the stock query.
 
-    The stock processor is run as it is (plain, sliced, fused, ...) on a stand-in of the `Attention` that remembers the
-    query and adds the terms in front of the output projection. No attention code is copied, and without keys and
-    values, or with V = 0, the result is the stock one bit for bit.
+    The stock processor is run as it is (plain, sliced, fused, ...) on a stand-in of the `Attention` that
+    remembers the query and adds the terms in front of the output projection. No attention code is copied,
+    and without keys and values, or with V = 0, the result is the stock one bit for bit.
 
-    The terms act on the *last* rows of the batch: under classifier-free guidance the rows are [negative; positive],
-    and keys and values are given for the positive ones alone, so the negative rows cost nothing. When there are more
-    rows of keys and values than of hidden states (guidance given up in mid-call), the last ones are used.
+    The terms act on the *last* rows of the batch: under classifier-free guidance the rows are [negative;
+    positive], and keys and values are given for the positive ones alone, so the negative rows cost nothing.
+    When there are more rows of keys and values than of hidden states (guidance given up in mid-call), the
+    last ones are used.
 
     Args:
         layer: name of the layer, the key to its `LayerKV`.
@@ -93,13 +94,13 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     rows = min(len(query), len(key))
     if len(query) not in (rows, 2 * rows) or len(key) not in (rows, 2 * rows):
         raise InputError(
-            f"The U-Net works on {len(query)} rows, but keys and values are given for {len(key)}: expected as many "
-            "or half as many (guidance). Give one identity and one expression for each picture."
+            f"The U-Net works on {len(query)} rows, but keys and values are given for {len(key)}: expected "
+            "as many or half as many (guidance). Give one identity and one expression for each picture."
         )
     query, key, value = (
         x[-rows:].to(query.dtype).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)
     )
-    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 def _add_to_last_rows(hidden_states: Tensor, term: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import linear
 
 
 class Projection(nn.Module):
@@ -36,9 +36,10 @@ class Projection(nn.Module):
         if self.rank is None:
             self.weight.copy_(matrix)
             return
-        left, values, right = torch.svd_lowrank(matrix.float(), q=self.rank, niter=4)
-        self.up.copy_(left * values.sqrt())
-        self.down.copy_((right * values.sqrt()).T)
+        left, values, right = torch.linalg.svd(matrix.float(), full_matrices=False)
+        roots = values[: self.rank].sqrt()
+        self.up.copy_(left[:, : self.rank] * roots)
+        self.down.copy_(roots[:, None] * right[: self.rank])
 
     @torch.no_grad()
     def set_to_zero(self) -> None:
@@ -78,7 +79,7 @@ def keys_and_values(
     layer_scales: Sequence[float],
     row_scales: Float[Tensor, " batch"] | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Layer -> (keys, values), each `[batch, tokens, width of the layer]`; one matrix product for all of them.
+    """Layer -> (keys, values), each `[batch, tokens, width]`, by one matrix product for all layers.
 
     Args:
         to_k: projections to keys.
@@ -91,16 +92,20 @@ def keys_and_values(
         return {}
     widths = list(to_k.dims.values())
     fused = torch.cat(to_k.matrices() + to_v.matrices())
-    keys, values = F.linear(tokens, fused).chunk(2, dim=-1)
+    keys, values = linear(tokens, fused).chunk(2, dim=-1)
     values = _scaled(values, widths, layer_scales)
     if row_scales is not None:
         values = values * row_scales[:, None, None].to(values)
-    return dict(zip(to_k.dims, zip(keys.split(widths, -1), values.split(widths, -1), strict=True), strict=True))
+    return dict(
+        zip(to_k.dims, zip(keys.split(widths, -1), values.split(widths, -1), strict=True), strict=True)
+    )
 
 
 def _scaled(values: Tensor, widths: list[int], scales: Sequence[float]) -> Tensor:
     if len(set(scales)) == 1:
-        return values if scales[0] == 1.0 else values * scales[0]
+        return (
+            values * scales[0]
+        )  # also by 1: the memory layout must not depend on the scale, or it recompiles
     factors = torch.tensor(scales, dtype=values.dtype).repeat_interleave(torch.tensor(widths))
     return values * factors.to(values.device)
 

@@ -20,8 +20,8 @@ def cross_attention_layers(unet: nn.Module) -> dict[str, int]:
 
     Returns:
         `{"down_blocks.0.attentions.0.transformer_blocks.0.attn2": 320, ...}` in the order of
-        `unet.attn_processors` (down, up, mid: the order of IP-Adapter files); the width is that of queries, keys
-        and values, all heads together.
+        `unet.attn_processors` (down, up, mid: the order of IP-Adapter files); the width is that of queries,
+        keys and values, all heads together.
     """
     names = (name.removesuffix(_SUFFIX) for name in unet.attn_processors)
     return {name: unet.get_submodule(name).inner_dim for name in names if name.endswith("attn2")}
@@ -40,7 +40,7 @@ def describe_family(family: str, width: int) -> str:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a layer name is meant by a pattern: "all", a dotted prefix, or a shell pattern such as "*.attn2"."""
+    """Whether a layer name is meant by "all", a dotted prefix, or a shell pattern such as "*.attn2"."""
     return pattern == "all" or name == pattern or name.startswith(pattern + ".") or fnmatchcase(name, pattern)
 
 
@@ -49,8 +49,8 @@ def select(names: Iterable[str], patterns: str | Sequence[str]) -> list[str]:
 
     Args:
         names: layer names, as from `cross_attention_layers`.
-        patterns: one or several of: "all"; a name; a dotted prefix ("mid_block", "up_blocks.0.attentions.1"); a
-            shell pattern. An empty list means no layer.
+        patterns: one or several of: "all"; a name; a dotted prefix ("mid_block",
+            "up_blocks.0.attentions.1"); a shell pattern. An empty list means no layer.
 
     Raises:
         InputError: a pattern means no layer at all.
@@ -67,8 +67,9 @@ def scale_of_layers(names: Iterable[str], scale: float | Mapping[str, float]) ->
 
     Args:
         names: layer names.
-        scale: one number for all, or pattern -> number (see `select`). As in diffusers' `set_ip_adapter_scale`, a
-            layer that no pattern means gets 0; when several mean it, the last one counts.
+        scale: one number for all, or pattern -> number (see `select`). As in diffusers'
+            `set_ip_adapter_scale`, a layer that no pattern means gets 0; when several mean it, the last one
+            counts.
 
     Raises:
         InputError: a pattern means no layer at all.
@@ -84,6 +85,6 @@ def scale_of_layers(names: Iterable[str], scale: float | Mapping[str, float]) ->
 def _require_some(names: list[str], pattern: str) -> None:
     if not any(matches(name, pattern) for name in names):
         raise InputError(
-            f"No cross-attention layer is meant by {pattern!r}. Use 'all', a name, a dotted prefix or a shell "
-            f"pattern of these {len(names)}: {', '.join(names) or '(none)'}."
+            f"No cross-attention layer is meant by {pattern!r}. Use 'all', a name, a dotted prefix or a "
+            f"shell pattern of these: {', '.join(names) or '(none)'}."
         )

@@ -16,12 +16,15 @@ class MLPProjection(nn.Module):
         output_dim: length of a token: the cross-attention width of the U-Net.
     """
 
-    # Adapted from https://github.com/tencent-ailab/IP-Adapter/blob/62e4af9/ip_adapter/ip_adapter_faceid.py (MLPProjModel)
+    # Adapted from MLPProjModel,
+    # https://github.com/tencent-ailab/IP-Adapter/blob/62e4af9/ip_adapter/ip_adapter_faceid.py
 
     def __init__(self, *, input_dim: int, width: int, tokens: int, output_dim: int):
         super().__init__()
         self.tokens = tokens
-        self.proj = nn.Sequential(nn.Linear(input_dim, width), nn.GELU(), nn.Linear(width, tokens * output_dim))
+        self.proj = nn.Sequential(
+            nn.Linear(input_dim, width), nn.GELU(), nn.Linear(width, tokens * output_dim)
+        )
         self.norm = nn.LayerNorm(output_dim)
 
     def forward(self, vector: Float[Tensor, "batch input_dim"]) -> Float[Tensor, "batch tokens output_dim"]:

@@ -6,7 +6,7 @@ Flamingo (arXiv 2204.14198, section 3.1.1) as used, with these key names, by IP-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import scaled_dot_product_attention
 
 
 class PerceiverAttention(nn.Module):
@@ -28,7 +28,7 @@ class PerceiverAttention(nn.Module):
         features, latents = self.norm1(features), self.norm2(latents)
         key, value = self.to_kv(torch.cat([features, latents], dim=1)).chunk(2, dim=-1)
         query, key, value = (self._split(x) for x in (self.to_q(latents), key, value))
-        return self.to_out(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        return self.to_out(scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
