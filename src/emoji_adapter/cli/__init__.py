@@ -41,7 +41,9 @@ class LazyGroup(TyperGroup):
         if not isinstance(command, typer.Typer):
             function, command = command, typer.Typer(add_completion=False)
             command.command(cmd_name)(function)
-        return typer.main.get_command(command)
+        made = typer.main.get_command(command)
+        made.name = cmd_name
+        return made
 
 
 app = typer.Typer(cls=LazyGroup, name="emoji-adapter", no_args_is_help=True, add_completion=False)

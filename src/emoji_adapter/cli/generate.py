@@ -1,6 +1,7 @@
 """`emoji-adapter generate`: a face, an expression and a prompt become a portrait."""
 
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,13 +40,14 @@ def command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
     """Make a portrait of a person with an expression."""
+    from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.cli.output import PICTURE_FORMATS, check_output, numbered, write_pictures
 
-    _check_numbers(guidance=guidance, identity_scale=identity_scale, expression_scale=expression_scale)
+    check_numbers(guidance=guidance, identity_scale=identity_scale, expression_scale=expression_scale)
     policy = face_policy(face)
     check_output(out, list(PICTURE_FORMATS))
     pictures = _load(identity, expression)
-    pipe = _pipeline(checkpoint, adapter, device)
+    pipe = load_pipeline(checkpoint, adapter, resolve_device(device))
     pipe.set_emoji_adapter_scale(identity=identity_scale, expression=expression_scale)
     result = pipe(
         prompt,
@@ -82,7 +84,12 @@ def generators(seed: int, count: int) -> Any:
     return [torch.Generator("cpu").manual_seed(seed + number) for number in range(count)]
 
 
-def _check_numbers(**values: float) -> None:
+def check_numbers(**values: float) -> None:
+    """See that the values of flags are finite numbers.
+
+    Raises:
+        InputError: one is NaN or infinite; the flag is named.
+    """
     for name, value in values.items():
         if not math.isfinite(value):
             raise InputError(f"--{name.replace('_', '-')} must be a finite number, got {value}.")
@@ -102,11 +109,18 @@ def _load(identity: list[str] | None, expression: str | None) -> dict[str, Any]:
     return pictures
 
 
-def _pipeline(checkpoint: str, adapter: str, device: str) -> "EmojiDiffPipeline":
-    from emoji_adapter.cli.device import resolve_device
+def load_pipeline(checkpoint: str, adapter: str, device: str) -> "EmojiDiffPipeline":
+    """Load a checkpoint and an adapter.
+
+    Args:
+        checkpoint: `micro`, a folder or a Hub id.
+        adapter: `micro`, a folder, a file or a Hub id.
+        device: where the models go.
+    """
     from emoji_adapter.pipelines.base import EmojiDiffPipeline
 
-    where = resolve_device(device)
     pipe = EmojiDiffPipeline.from_pretrained(checkpoint)
     pipe.load_emoji_adapter(adapter)
-    return pipe.to(where)
+    pipe.to(device)
+    pipe.set_progress_bar_config(disable=not sys.stderr.isatty())
+    return pipe
