@@ -12,7 +12,7 @@ EYE_Y, MOUTH_Y, NOSE_Y = -0.10, 0.43, 0.18
 JAW_DROP = 0.12
 
 
-def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
+def smoothstep(x: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
     """0 below `low`, 1 above `high`, smooth between; `low` may be the greater one."""
     t = ((x - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
