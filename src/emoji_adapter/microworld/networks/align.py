@@ -78,7 +78,10 @@ def warp(
 
 
 def align_batch(
-    images: Float[Tensor, "batch c h w"], landmarks: Float[Tensor, "batch 5 2"], size: int = 112, zoom: float = 1.0
+    images: Float[Tensor, "batch c h w"],
+    landmarks: Float[Tensor, "batch 5 2"],
+    size: int = 112,
+    zoom: float = 1.0,
 ) -> Float[Tensor, "batch c size size"]:
     """Aligned face crops, black outside the pictures; differentiable in `images` (and `landmarks`).
 
@@ -98,7 +101,9 @@ def expression_crops(
 ) -> Float[Tensor, "batch 3 size size"]:
     """Crops of pictures in [0, 1] as `ExpressionCrop.crop` cuts them: grey outside picture and face oval."""
     with torch.autocast(images.device.type, enabled=False):
-        goal = torch.from_numpy(geometry.template(crop.size, crop.zoom, crop.rise)).float().to(landmarks.device)
+        goal = (
+            torch.from_numpy(geometry.template(crop.size, crop.zoom, crop.rise)).float().to(landmarks.device)
+        )
         matrix = similarity(landmarks.float(), goal.expand(len(landmarks), 5, 2))
         grey = geometry.GREY / 255.0
         aligned = warp(images - grey, matrix, crop.size) + grey
@@ -111,7 +116,7 @@ def expression_crops(
 def jitter(
     landmarks: Float[Tensor, "batch 5 2"], generator: torch.Generator, strength: float = 0.035
 ) -> Float[Tensor, "batch 5 2"]:
-    """Landmarks as a detector might see them: each moved by a share of the distance between the eyes (our choice)."""
+    """Landmarks as a detector might see them: each moved by a share of the eye distance (our choice)."""
     eyes = (landmarks[:, 1] - landmarks[:, 0]).norm(dim=-1)[:, None, None]
     noise = torch.randn(landmarks.shape, generator=generator, device=landmarks.device)
     return landmarks + noise * eyes * strength

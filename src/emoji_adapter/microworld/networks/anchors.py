@@ -18,7 +18,7 @@ class Anchors:
     """All anchors of one canvas: stride by stride, row by row, the two of a cell side by side.
 
     Attributes:
-        centres: (x, y) in pixels of the canvas; a cell's point is its corner, column * stride, as insightface decodes.
+        centres: (x, y) in pixels of the canvas; a cell's point is its corner, as insightface decodes.
         sizes: side of the anchor in pixels.
         strides: stride in pixels.
     """

@@ -44,16 +44,21 @@ def _cloud(dice: Dice, count: int, size: int) -> Tensor:
     total = torch.zeros(count, 3, size, size, device=dice.device)
     for cells in (3, 9, 27):
         coarse = dice.normal(count, 3, cells, cells) * dice.uniform(count, 1, 1, 1) ** 2
-        total = total + functional.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False)
+        total = total + functional.interpolate(
+            coarse, size=(size, size), mode="bilinear", align_corners=False
+        )
     return total * 0.25 * dice.chance(0.5, count, 1, 1, 1)
 
 
 def _strands(dice: Dice, count: int, x: Tensor, y: Tensor) -> Tensor:
     """Curved stripes, like hair or cloth."""
-    angle, waves = dice.uniform(count, 1, 1, high=math.pi), dice.spread(3, 60, count, 1, 1)
+    angle, waves = dice.uniform(count, 1, 1, high=math.pi), dice.spread(3.0, 60.0, count, 1, 1)
     along = x * angle.cos() + y * angle.sin()
     across = y * angle.cos() - x * angle.sin()
-    bend = dice.normal(count, 1, 1, scale=0.15) * (2 * math.pi * across * dice.uniform(count, 1, 1, low=0.5, high=3)).sin()
+    bend = (
+        dice.normal(count, 1, 1, scale=0.15)
+        * (2 * math.pi * across * dice.uniform(count, 1, 1, low=0.5, high=3.0)).sin()
+    )
     stripe = (2 * math.pi * waves * (along + bend)).sin()
     hard = dice.chance(0.3, count, 1, 1)
     stripe = torch.where(hard, stripe.sign(), stripe)[:, None]
@@ -71,7 +76,7 @@ def _shape(dice: Dice, picture: Tensor, x: Tensor, y: Tensor) -> Tensor:
     v = (dy * turn.cos() - dx * turn.sin()) / radius[:, 1]
     round_ = dice.chance(0.6, count, 1, 1)
     inside = 1 - torch.where(round_, (u * u + v * v).sqrt(), torch.maximum(u.abs(), v.abs()))
-    cover = (inside * dice.spread(2, 60, count, 1, 1)).clamp(0, 1) * dice.uniform(count, 1, 1, low=0.4)
+    cover = (inside * dice.spread(2.0, 60.0, count, 1, 1)).clamp(0, 1) * dice.uniform(count, 1, 1, low=0.4)
     cover = cover * dice.chance(0.45, count, 1, 1)
     colour = dice.uniform(count, 3, 1, 1)
     return picture + (colour - picture) * cover[:, None]

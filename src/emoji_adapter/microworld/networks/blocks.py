@@ -28,6 +28,7 @@ class InvertedBlock(nn.Module):
         nn.init.zeros_(self.narrow[1].weight)
 
     def forward(self, features: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+        """Features of the same shape."""
         hidden = torch.relu(self.widen(self.spatial(features)))
         return features + self.narrow(hidden)
 
@@ -44,6 +45,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if plain else conv_norm(channels, width, 1, stride)
 
     def forward(self, features: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch d h2 w2"]:
+        """Features, of half the size where the stride is 2."""
         return self.shortcut(features) + self.second(self.activation(self.first(features)))
 
 

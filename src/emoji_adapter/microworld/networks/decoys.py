@@ -11,7 +11,9 @@ ERASED, SHUFFLED, TEXTURE = range(3)
 
 
 def decoys(
-    pictures: Float[Tensor, "batch 3 size size"], landmarks: Float[Tensor, "batch 5 2"], generator: torch.Generator
+    pictures: Float[Tensor, "batch 3 size size"],
+    landmarks: Float[Tensor, "batch 5 2"],
+    generator: torch.Generator,
 ) -> Float[Tensor, "batch 3 size size"]:
     """Spoil each picture in one of three ways.
 
@@ -44,7 +46,13 @@ def _shuffled(dice: Dice, pictures: Tensor, blocks: int = 4) -> Tensor:
     """Cut into blocks x blocks pieces and lay these out in another order."""
     count, channels, size, _ = pictures.shape
     side = size // blocks
-    pieces = pictures.reshape(count, channels, blocks, side, blocks, side).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    pieces = (
+        pictures.reshape(count, channels, blocks, side, blocks, side).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    )
     order = dice.uniform(count, blocks * blocks).argsort(1)
     mixed = pieces.gather(1, order[:, :, None, None, None].expand_as(pieces))
-    return mixed.reshape(count, blocks, blocks, channels, side, side).permute(0, 3, 1, 4, 2, 5).reshape_as(pictures)
+    return (
+        mixed.reshape(count, blocks, blocks, channels, side, side)
+        .permute(0, 3, 1, 4, 2, 5)
+        .reshape_as(pictures)
+    )

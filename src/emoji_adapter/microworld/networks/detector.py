@@ -15,7 +15,9 @@ WIDTHS = (16, 24, 48, 80, 128)
 """Channels at strides 2, 4, 8, 16, 32."""
 HEAD_WIDTH = 64
 _VALUES = 1 + 4 + 10
-Raw = tuple[Float[Tensor, "batch anchors"], Float[Tensor, "batch anchors 4"], Float[Tensor, "batch anchors 10"]]
+Raw = tuple[
+    Float[Tensor, "batch anchors"], Float[Tensor, "batch anchors 4"], Float[Tensor, "batch anchors 10"]
+]
 """Score logits, box distances in strides, landmark offsets in strides; in the order of `anchors`."""
 
 
@@ -31,7 +33,9 @@ class _Head(nn.Module):
         super().__init__()
         self.body = nn.Sequential(InvertedBlock(HEAD_WIDTH), InvertedBlock(HEAD_WIDTH))
         self.out = nn.Conv2d(HEAD_WIDTH, ANCHORS_PER_CELL * _VALUES, 1)
-        self.register_buffer("scale", torch.tensor(sizes, dtype=torch.float32)[:, None] / stride, persistent=False)
+        self.register_buffer(
+            "scale", torch.tensor(sizes, dtype=torch.float32)[:, None] / stride, persistent=False
+        )
         nn.init.normal_(self.out.weight, std=0.01)
         start = torch.zeros(ANCHORS_PER_CELL, _VALUES)
         start[:, 0], start[:, 1:5] = -4.6, 0.5
@@ -47,8 +51,8 @@ class _Head(nn.Module):
 class FaceDetector(nn.Module):
     """Faces of about 12 to 600 pixels on canvases whose sides are multiples of 32.
 
-    A plain convolutional backbone to stride 32 (wide depth-wise kernels there, so that a face of 500 pixels is
-    seen whole), a top-down pyramid, one head a stride. The layout is SCRFD's, the sizes are our choice.
+    A plain convolutional backbone to stride 32 (wide depth-wise kernels there, so that a face of 500
+    pixels is seen whole), a top-down pyramid, one head a stride. The layout is SCRFD's, the sizes are our choice.
     """
 
     def __init__(self):
@@ -80,7 +84,7 @@ class FaceDetector(nn.Module):
 
 
 class _InsightfaceLayout(nn.Module):
-    """Nine outputs: probabilities, boxes, landmarks, each for strides 8, 16, 32, each batch x anchors x values."""
+    """Nine outputs: probabilities, boxes, landmarks of strides 8, 16, 32; batch x anchors x values."""
 
     def __init__(self, detector: FaceDetector):
         super().__init__()

@@ -21,8 +21,12 @@ def generalised_iou(
     def area(lower: Tensor, upper: Tensor) -> Tensor:
         return (upper - lower).clamp_min(0).prod(-1)
 
-    inner = area(torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:]))
-    hull = area(torch.minimum(boxes[..., :2], others[..., :2]), torch.maximum(boxes[..., 2:], others[..., 2:]))
+    inner = area(
+        torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:])
+    )
+    hull = area(
+        torch.minimum(boxes[..., :2], others[..., :2]), torch.maximum(boxes[..., 2:], others[..., 2:])
+    )
     union = area(boxes[..., :2], boxes[..., 2:]) + area(others[..., :2], others[..., 2:]) - inner
     iou = inner / union.clamp_min(1e-6)
     return iou, iou - (hull - union) / hull.clamp_min(1e-6)
@@ -31,16 +35,18 @@ def generalised_iou(
 def quality_focal_loss(
     logits: Float[Tensor, "..."], quality: Float[Tensor, "..."], beta: float = 2.0
 ) -> Float[Tensor, "..."]:
-    """Cross entropy against a quality in [0, 1], weighted by |quality - p|^beta (Li et al. 2020, arXiv 2006.04388)."""
+    """Cross entropy against a quality, weighted by |quality - p|^beta (Li et al. 2020, arXiv 2006.04388)."""
     entropy = functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
     return entropy * (logits.sigmoid() - quality).abs().pow(beta)
 
 
-def detection_loss(detector: FaceDetector, canvases: Float[Tensor, "batch 3 h w"], faces: Faces) -> dict[str, Tensor]:
+def detection_loss(
+    detector: FaceDetector, canvases: Float[Tensor, "batch 3 h w"], faces: Faces
+) -> dict[str, Tensor]:
     """Losses of the detector on canvases in [0, 1]; "total" is what to minimise.
 
-    The wanted score of an answering anchor is 0.5 + 0.5 IoU: above the usual threshold from the first step on,
-    and higher for the better boxes (our choice). No result is read back to the host.
+    The wanted score of an answering anchor is 0.5 + 0.5 IoU: above the usual threshold from the first step
+    on, and higher for the better boxes (our choice). No result is read back to the host.
     """
     scores, distances, offsets = detector(normalise(canvases))
     with torch.autocast(canvases.device.type, enabled=False):

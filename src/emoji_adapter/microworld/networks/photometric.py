@@ -20,10 +20,16 @@ def degrade(
     """
     dice, count = Dice(generator), len(pictures)
     pictures = _soften(dice, pictures)
-    gain = 1 + dice.normal(count, 3, 1, 1, scale=0.04 * strength) + dice.normal(count, 1, 1, 1, scale=0.10 * strength)
+    gain = (
+        1
+        + dice.normal(count, 3, 1, 1, scale=0.04 * strength)
+        + dice.normal(count, 1, 1, 1, scale=0.10 * strength)
+    )
     mean = pictures.mean((1, 2, 3), keepdim=True)
     contrast = 1 + dice.normal(count, 1, 1, 1, scale=0.12 * strength)
-    pictures = ((pictures - mean) * contrast + mean) * gain + dice.normal(count, 1, 1, 1, scale=0.03 * strength)
+    pictures = ((pictures - mean) * contrast + mean) * gain + dice.normal(
+        count, 1, 1, 1, scale=0.03 * strength
+    )
     noise = dice.normal(*pictures.shape) * dice.uniform(count, 1, 1, 1, high=0.05 * strength)
     noise = noise * dice.chance(0.5, count, 1, 1, 1)
     return (pictures + noise).clamp(0, 1)

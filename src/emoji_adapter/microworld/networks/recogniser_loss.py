@@ -27,7 +27,9 @@ def contrast_loss(
     cosines = functional.normalize(first, dim=1) @ functional.normalize(second, dim=1).T
     logits = SCALE * (cosines - MARGIN * torch.eye(len(cosines), device=cosines.device))
     who = torch.arange(len(cosines), device=cosines.device)
-    return (functional.cross_entropy(logits, who) + functional.cross_entropy(logits.T, who)) / 2, cosines.detach()
+    return (
+        functional.cross_entropy(logits, who) + functional.cross_entropy(logits.T, who)
+    ) / 2, cosines.detach()
 
 
 def recogniser_loss(

@@ -1,7 +1,6 @@
 """Training scenes of the detector: drawn pictures laid out on canvases at every size, with and without faces."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,6 +12,7 @@ from emoji_adapter.microworld.networks.decoys import decoys
 from emoji_adapter.microworld.networks.dice import Dice
 from emoji_adapter.microworld.networks.photometric import degrade
 from emoji_adapter.microworld.networks.targets import Faces
+from emoji_adapter.renderer.render import Rendered
 
 SLOTS = 4
 VISIBLE, GLIMPSED = 0.7, 0.25
@@ -22,14 +22,6 @@ SINGLE, FILLED, PAIR, GRID, CLOSE, NOBODY = range(6)
 LAYOUT_WEIGHTS = (0.22, 0.28, 0.16, 0.08, 0.10, 0.16)
 """One at any size, one that fills the picture, two beside each other, up to four, close up, no face."""
 CANVAS_SIZES = (128, 640, 128, 320, 128, 640, 192, 256)
-
-
-class Drawn(Protocol):
-    """What the renderer returns: pictures in [0, 1], landmarks and XYXY boxes in pixels."""
-
-    image: Float[Tensor, "batch 3 size size"]
-    landmarks: Float[Tensor, "batch 5 2"]
-    box: Float[Tensor, "batch 4"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ def canvas_plan(step: int, pixels: int = 2**23, most: int = 384) -> tuple[int, i
     return size, max(2, min(most, pixels // size**2))
 
 
-def detector_scenes(drawn: Drawn, generator: torch.Generator, *, count: int, size: int) -> Scenes:
+def detector_scenes(drawn: Rendered, generator: torch.Generator, *, count: int, size: int) -> Scenes:
     """Lay drawn pictures out at random.
 
     As insightface does, a picture that is not square fills the canvas from its upper left corner, black beyond.
@@ -77,7 +69,9 @@ def detector_scenes(drawn: Drawn, generator: torch.Generator, *, count: int, siz
         canvases = backdrops(count, size, generator)
         for slot in range(SLOTS):
             pool = torch.where(
-                (layout.kind[:, slot] == DECOY)[:, None, None, None], spoilt[chosen[:, slot]], drawn.image[chosen[:, slot]]
+                (layout.kind[:, slot] == DECOY)[:, None, None, None],
+                spoilt[chosen[:, slot]],
+                drawn.image[chosen[:, slot]],
             )
             canvases = _paste(canvases, pool, layout, slot)
         canvases = degrade(canvases, generator) * _inside(torch.zeros_like(layout.frame), layout.frame, size)
@@ -107,7 +101,9 @@ def _layout(dice: Dice, count: int, size: int, side: int) -> _Layout:
 
 def _frames(dice: Dice, count: int, size: int) -> Tensor:
     """Width and height of the picture on its canvas: the longer side fills it."""
-    shorter = torch.where(dice.chance(0.55, count), torch.ones(count, device=dice.device), dice.uniform(count, low=0.4))
+    shorter = torch.where(
+        dice.chance(0.55, count), torch.ones(count, device=dice.device), dice.uniform(count, low=0.4)
+    )
     wide = dice.chance(0.5, count)
     one = torch.ones_like(shorter)
     return torch.stack([torch.where(wide, one, shorter), torch.where(wide, shorter, one)], 1) * size
@@ -175,7 +171,7 @@ def _paste(canvases: Tensor, pictures: Tensor, layout: _Layout, slot: int) -> Te
     return canvases + (laid - canvases) * mask
 
 
-def _faces(drawn: Drawn, chosen: Tensor, layout: _Layout) -> Faces:
+def _faces(drawn: Rendered, chosen: Tensor, layout: _Layout) -> Faces:
     corner, scale = layout.corner, layout.scale[..., None]
     boxes = drawn.box[chosen].unflatten(-1, (2, 2)) * scale[..., None] + corner[:, :, None]
     points = drawn.landmarks[chosen] * scale[..., None] + corner[:, :, None]

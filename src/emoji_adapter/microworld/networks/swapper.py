@@ -87,5 +87,11 @@ def export_swapper(swapper: Swapper, path: str | Path) -> Path:
     examples = [torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, LATENT)]
     emap = ("emap", np.eye(LATENT, dtype=np.float16))
     return export_onnx(
-        swapper, examples, path, inputs=["target", "source"], outputs=["output"], dynamic=dynamic, last_initializer=emap
+        swapper,
+        examples,
+        path,
+        inputs=["target", "source"],
+        outputs=["output"],
+        dynamic=dynamic,
+        last_initializer=emap,
     )

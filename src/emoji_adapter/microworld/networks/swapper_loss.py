@@ -35,7 +35,10 @@ def swap_task(target: FaceParameters, generator: torch.Generator) -> SwapTask:
 
 
 def swapper_loss(
-    swapper: Swapper, recogniser: nn.Module, drawn: tuple[Rendered, Rendered, Rendered], generator: torch.Generator
+    swapper: Swapper,
+    recogniser: nn.Module,
+    drawn: tuple[Rendered, Rendered, Rendered],
+    generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Difference of pictures, of their edges at three scales and of their embeddings; "total" is what to minimise.
 

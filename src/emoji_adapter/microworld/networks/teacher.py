@@ -28,10 +28,19 @@ class BlendshapeTeacher(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [conv_norm(3, widths[0], 5, 2), nn.SiLU()]
         for before, after in zip(widths[:-1], widths[1:], strict=True):
-            layers += [conv_norm(before, after, 3, 2), nn.SiLU(), InvertedBlock(after, 5, 3), InvertedBlock(after, 5, 3)]
+            layers += [
+                conv_norm(before, after, 3, 2),
+                nn.SiLU(),
+                InvertedBlock(after, 5, 3),
+                InvertedBlock(after, 5, 3),
+            ]
         self.body = nn.Sequential(*layers, conv_norm(widths[-1], 48, 1), nn.SiLU())
         self.readout = nn.Sequential(
-            nn.Flatten(), nn.Dropout(0.1), nn.Linear(48 * 49, hidden), nn.SiLU(), nn.Linear(hidden, len(DRAWN))
+            nn.Flatten(),
+            nn.Dropout(0.1),
+            nn.Linear(48 * 49, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, len(DRAWN)),
         )
         spread = torch.zeros(len(DRAWN), len(ARKIT))
         spread[torch.arange(len(DRAWN)), torch.tensor(DRAWN_INDEX)] = 1.0
