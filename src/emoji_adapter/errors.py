@@ -49,5 +49,9 @@ class DataError(EmojiAdapterError, ValueError):
     """A training set is empty, damaged or of another kind than is needed."""
 
 
+class TrainingError(EmojiAdapterError, RuntimeError):
+    """A training run cannot go on."""
+
+
 class MissingExtraError(EmojiAdapterError, ImportError):
     """An optional dependency is not installed."""

@@ -1,0 +1,1 @@
+"""Training: one loop on accelerate; what differs between stages lives behind the Protocol `Stage`."""

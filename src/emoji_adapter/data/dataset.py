@@ -1,0 +1,212 @@
+"""A prepared set in memory, and rows drawn from it by a generator: no state and no loader processes."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Generator, Tensor
+
+from emoji_adapter.data.captions import CaptionEmbeddings, read_captions
+from emoji_adapter.data.manifest import MANIFEST, PictureRecord, PreparedMeta, read_lines, read_meta
+from emoji_adapter.data.shards import read_tensors, shard_path
+from emoji_adapter.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a prepared set, on one device.
+
+    Attributes:
+        latents: [B, C, h, w], times the scaling factor.
+        text: [B, 77, D], the caption's embedding.
+        empty: [77, D], the empty prompt's.
+        identity: [B, 512], of another picture of the same person if there is one.
+        crops: uint8 [B, S, S, 3] RGB, the target's own template crop.
+        blendshapes: [B, 52] of the target.
+    """
+
+    latents: Float[Tensor, "B C h w"]
+    text: Float[Tensor, "B L D"]
+    empty: Float[Tensor, "L D"]
+    identity: Float[Tensor, "B 512"]
+    crops: UInt8[Tensor, "B S S 3"]
+    blendshapes: Float[Tensor, "B 52"]
+
+    def __len__(self) -> int:
+        """Return B."""
+        return len(self.latents)
+
+    def to(self, device: torch.device | str) -> "Rows":
+        """Move everything; does not wait for the device."""
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()}
+        return Rows(**moved)
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """All rows of a prepared set.
+
+    Attributes:
+        meta: what all rows share.
+        latents, identity, crops, blendshapes: see `data.shards.Shard`.
+        captions: text embeddings.
+        people: who is who.
+    """
+
+    meta: PreparedMeta
+    latents: Float[Tensor, "N C h w"]
+    identity: Float[Tensor, "N 512"]
+    crops: UInt8[Tensor, "N S S 3"]
+    blendshapes: Float[Tensor, "N 52"]
+    captions: CaptionEmbeddings
+    people: "People"
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "PreparedSet":
+        """Read a prepared set into memory.
+
+        Raises:
+            DataError: the folder holds no complete set, or a damaged one.
+        """
+        folder = Path(folder)
+        meta = read_meta(folder)
+        parts = [read_tensors(shard_path(folder, index)) for index in range(meta.shards)]
+        tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        records = read_lines(folder / MANIFEST, PictureRecord)
+        captions = read_captions(folder)
+        counts = {len(records), len(captions.index), *(len(tensor) for tensor in tensors.values())}
+        if counts != {meta.pictures}:
+            raise DataError(
+                f"{folder} is damaged: {meta.pictures} rows expected, its files hold {sorted(counts)}. "
+                "Run `emoji-adapter prepare` again."
+            )
+        people = People.of([record.person for record in records])
+        if meta.alone:
+            logger.warning(
+                "%d of %d pictures are alone of their person: their identity photo is the target itself.",
+                meta.alone,
+                meta.pictures,
+            )
+        return cls(meta=meta, captions=captions, people=people, **tensors)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.latents)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows lie."""
+        return self.latents.device
+
+    def to(self, device: torch.device | str) -> "PreparedSet":
+        """Return the set on another device."""
+        captions = CaptionEmbeddings(
+            **{name: tensor.to(device) for name, tensor in vars(self.captions).items()}
+        )
+        people = People(**{name: tensor.to(device) for name, tensor in vars(self.people).items()})
+        names = ("latents", "identity", "crops", "blendshapes")
+        tensors = {name: getattr(self, name).to(device) for name in names}
+        return replace(self, captions=captions, people=people, **tensors)
+
+    def sample(self, batch: int, generator: Generator) -> Rows:
+        """Draw rows evenly, with replacement; the result depends on the generator's state only.
+
+        Args:
+            batch: rows.
+            generator: on the set's device.
+        """
+        index = torch.randint(len(self), (batch,), generator=generator, device=self.device)
+        return self.rows(index, self.people.another(index, generator))
+
+    def rows(self, index: Int[Tensor, " B"], photo: Int[Tensor, " B"]) -> Rows:
+        """Gather rows.
+
+        Args:
+            index: the targets.
+            photo: the rows whose pictures serve as identity photos.
+        """
+        return Rows(
+            latents=self.latents[index],
+            text=self.captions.embeds[self.captions.index[index]],
+            empty=self.captions.empty,
+            identity=self.identity[photo],
+            crops=self.crops[index],
+            blendshapes=self.blendshapes[index],
+        )
+
+
+@dataclass(frozen=True)
+class People:
+    """Rows grouped by person.
+
+    Attributes:
+        order: [N] rows, those of one person side by side.
+        place: [N] place of each row in `order`.
+        start: [N] place in `order` where the row's person begins.
+        count: [N] number of rows of the row's person.
+    """
+
+    order: Int[Tensor, " N"]
+    place: Int[Tensor, " N"]
+    start: Int[Tensor, " N"]
+    count: Int[Tensor, " N"]
+
+    @classmethod
+    def of(cls, persons: list[str]) -> "People":
+        """Group rows by the name of their person."""
+        number = {name: i for i, name in enumerate(dict.fromkeys(persons))}
+        person = torch.tensor([number[name] for name in persons], dtype=torch.int64)
+        order = torch.argsort(person, stable=True)
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+        counts = torch.bincount(person, minlength=len(number))
+        starts = counts.cumsum(0) - counts
+        return cls(order, place, starts[person], counts[person])
+
+    def another(self, index: Int[Tensor, " B"], generator: Generator) -> Int[Tensor, " B"]:
+        """Draw for each row another row of the same person; the row itself where there is no other."""
+        drawn = torch.rand(len(index), generator=generator, device=index.device)
+        count = self.count[index]
+        step = 1 + (drawn * (count - 1)).long().clamp(max=(count - 2).clamp_min(0))
+        place = self.place[index] - self.start[index]
+        return self.order[self.start[index] + (place + step) % count]
+
+    def first_of_each(self) -> Bool[Tensor, " N"]:
+        """Mask of the first row of every person."""
+        mask = torch.zeros(len(self.order), dtype=torch.bool, device=self.order.device)
+        mask[self.order[self.start]] = True
+        return mask
+
+    @property
+    def alone(self) -> int:
+        """Rows whose person has no other."""
+        return int((self.count == 1).sum())
+
+
+def check_models(
+    meta: PreparedMeta, *, vae_hash: str, text_hash: str, expression_crop: Mapping[str, Any]
+) -> None:
+    """Refuse to train with other models than the set was prepared with.
+
+    Another U-Net is welcome, and so is another expression encoder that reads the same crops.
+
+    Raises:
+        DataError: the autoencoder, the text encoder or the expression crop differs.
+    """
+    pairs = (
+        ("autoencoder", meta.vae_hash, vae_hash),
+        ("text encoder", meta.text_hash, text_hash),
+        ("expression crop", meta.expression_crop, dict(expression_crop)),
+    )
+    for what, expected, got in pairs:
+        if expected != got:
+            raise DataError(
+                f"The set was prepared with the {what} {expected} (checkpoint {meta.checkpoint!r}), training "
+                f"uses {got}. Train with what it was prepared with, or run `emoji-adapter prepare` again."
+            )

@@ -1,0 +1,138 @@
+"""Looking at one picture: all that training needs of it, or the reason why not.
+
+Runs in worker processes. Each builds its own networks once and works on one thread: many processes of one
+thread are faster than one process of many for networks this small, and they don't fight over the cores.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from emoji_adapter.data.folder import SourcePicture
+from emoji_adapter.data.manifest import PictureRecord, Refusal
+from emoji_adapter.data.square import cut_square, face_square, move_points
+from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
+from emoji_adapter.errors import InputError
+from emoji_adapter.faces.analysis import FaceAnalyzer
+from emoji_adapter.faces.crop import ExpressionCrop
+from emoji_adapter.faces.images import load_image
+
+CPU = ("CPUExecutionProvider",)
+
+
+@dataclass(frozen=True)
+class ExamineSettings:
+    """What a worker needs to know.
+
+    Attributes:
+        pack: face pack, see `FaceAnalyzer`.
+        teacher: blendshape teacher, see `BlendshapeTeacher`.
+        crop: how template crops are cut.
+        picture_size: side of the square to encode, in pixels.
+        min_face: smallest face, in pixels of the picture.
+        detector_size: side that pictures are brought to for detection; None = the pack's default.
+    """
+
+    pack: str
+    teacher: str
+    crop: ExpressionCrop
+    picture_size: int
+    min_face: int
+    detector_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A picture that can be trained on.
+
+    Attributes:
+        record: its line of the manifest.
+        pixels: uint8 [S, S, 3] RGB, the square to encode.
+        identity: float32 [512], L2-normalised.
+        crop: uint8 [s, s, 3] RGB, aligned and masked.
+        blendshapes: float32 [52].
+    """
+
+    record: PictureRecord
+    pixels: np.ndarray
+    identity: np.ndarray
+    crop: np.ndarray
+    blendshapes: np.ndarray
+
+
+class Examiner:
+    """Looks at pictures one by one.
+
+    Args:
+        settings: what to use and how to cut.
+    """
+
+    def __init__(self, settings: ExamineSettings):
+        self.settings = settings
+        side = settings.detector_size
+        self.analyzer = FaceAnalyzer(
+            settings.pack, providers=CPU, threads=1, det_size=None if side is None else (side, side)
+        )
+        self.teacher = BlendshapeTeacher(settings.teacher, providers=CPU, threads=1)
+
+    def examine(self, source: SourcePicture) -> Examined | Refusal:
+        """Look at one picture; whatever is wrong with the picture becomes a refusal."""
+        try:
+            return self._examine(source)
+        except InputError as error:
+            return Refusal(source.file, f"{type(error).__name__}: {error}")
+
+    def _examine(self, source: SourcePicture) -> Examined:
+        if source.caption is None:
+            raise InputError("The caption beside the picture is not UTF-8 text. Save it as UTF-8.")
+        settings = self.settings
+        image = load_image(source.path)
+        face = self.analyzer.face(image, policy="raise", min_size=settings.min_face)
+        square = face_square(image.size, face.box)
+        size = settings.picture_size
+        landmarks = move_points(face.landmarks, square, size)
+        box = move_points(face.box.reshape(2, 2), square, size).reshape(4)
+        record = PictureRecord(
+            id=source.id,
+            file=source.file,
+            person=source.person,
+            caption=source.caption,
+            size=(size, size),
+            landmarks=tuple((float(x), float(y)) for x, y in landmarks),
+            box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        )
+        crop = np.asarray(settings.crop.crop(image, face), dtype=np.uint8)
+        return Examined(
+            record=record,
+            pixels=np.asarray(cut_square(image, square, size), dtype=np.uint8),
+            identity=normalised(face.embedding),
+            crop=crop,
+            blendshapes=self.teacher.estimate(crop[None])[0],
+        )
+
+
+def normalised(embedding: np.ndarray | None) -> np.ndarray:
+    """Scale an embedding to length 1; float32."""
+    if embedding is None:
+        raise InputError("The face pack has no recogniser. Use a pack with one, such as buffalo_l.")
+    embedding = np.asarray(embedding, dtype=np.float32)
+    return embedding / max(float(np.linalg.norm(embedding)), 1e-6)
+
+
+_worker: dict[str, Any] = {}
+
+
+def start_worker(settings: ExamineSettings) -> None:
+    """Build this process's networks: the initializer of the pool."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    _worker["examiner"] = Examiner(settings)
+
+
+def examine_in_worker(source: SourcePicture) -> Examined | Refusal:
+    """Look at one picture with this process's networks."""
+    return _worker["examiner"].examine(source)

@@ -1,0 +1,78 @@
+"""A folder of pictures as a training source: sub-folder = person, `.txt` beside a picture = its caption."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from emoji_adapter.errors import DataError
+
+ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+
+
+@dataclass(frozen=True)
+class SourcePicture:
+    """One picture that is still to be looked at.
+
+    Attributes:
+        path: where it lies.
+        file: path inside the source folder, with forward slashes.
+        person: name of the first sub-folder, or the id of a picture at the top.
+        caption: text of the sidecar, one line; empty without one; None where the sidecar is not UTF-8 text.
+    """
+
+    path: Path
+    file: str
+    person: str
+    caption: str | None
+
+    @property
+    def id(self) -> str:
+        """The file without its ending."""
+        return str(Path(self.file).with_suffix("").as_posix())
+
+
+def list_pictures(folder: str | Path) -> list[SourcePicture]:
+    """List the pictures of a folder in a fixed order (by path, bytewise).
+
+    A picture directly in the folder is a person of its own.
+
+    Raises:
+        DataError: the folder is missing, is a file, or holds no picture.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        kind = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {kind}; expected a folder with one sub-folder of pictures per person.")
+    paths = (path for path in root.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    files = sorted((path.relative_to(root).as_posix(), path) for path in paths)
+    if not files:
+        raise DataError(
+            f"{root} holds no picture ({', '.join(sorted(ENDINGS))}). Expected PERSON/PICTURE.png with an "
+            "optional caption in PERSON/PICTURE.txt."
+        )
+    return [_source_picture(file, path) for file, path in files]
+
+
+def digest_of(pictures: list[SourcePicture], settings: str) -> str:
+    """Fingerprint of pictures (names, sizes, times of change, captions) and of how they are prepared."""
+    digest = hashlib.sha256(settings.encode())
+    for picture in pictures:
+        status = picture.path.stat()
+        line = (
+            f"{picture.file}\0{status.st_size}\0{status.st_mtime_ns}\0{picture.person}\0{picture.caption}\n"
+        )
+        digest.update(line.encode())
+    return digest.hexdigest()[:32]
+
+
+def _source_picture(file: str, path: Path) -> SourcePicture:
+    person = file.split("/")[0] if "/" in file else str(Path(file).stem)
+    sidecar = path.with_suffix(".txt")
+    return SourcePicture(path, file, person, _read_caption(sidecar) if sidecar.is_file() else "")
+
+
+def _read_caption(sidecar: Path) -> str | None:
+    try:
+        return " ".join(sidecar.read_text(encoding="utf-8").split())
+    except UnicodeDecodeError:
+        return None

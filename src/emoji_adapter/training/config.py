@@ -1,0 +1,240 @@
+"""Settings of a training run, from the packaged recipes or any YAML. No tensor library."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from emoji_adapter.config import load_config, to_mapping
+from emoji_adapter.errors import InputError
+
+HARMLESS = frozenset(
+    {"log_every", "preview_every", "checkpoint_every", "keep", "preview", "compile", "minutes"}
+)
+"""Settings that may change between a run and its resumption: they do not touch the trained weights."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Shape of a new adapter. Ignored where training starts from another adapter (`TrainingConfig.start`)."""
+
+    identity_layers: tuple[str, ...] = ("all",)
+    """Patterns of the cross-attention layers that hear the identity, see `models.layers.select`."""
+    expression_layers: tuple[str, ...] = ("all",)
+    """Patterns of the cross-attention layers that hear the expression."""
+    identity_tokens: int = 4
+    """Tokens that the identity embedding becomes; 4 as in IP-Adapter-FaceID."""
+    identity_width: int = 1024
+    """Hidden layer of the identity projection."""
+    expression_tokens: int = 16
+    """Tokens that the expression becomes; as in IP-Adapter Plus."""
+    resampler_width: int = 768
+    """Inner width of the expression resampler."""
+    resampler_depth: int = 4
+    """Layers of the expression resampler."""
+    resampler_heads: int = 12
+    """Attention heads of the expression resampler."""
+    resampler_mult: int = 4
+    """Feed-forward width of the resampler in multiples of its inner width."""
+    blendshape_width: int = 256
+    """Hidden layer of the blendshape projection."""
+    kv_rank: int | None = None
+    """Rank of the key and value projections; None = full."""
+
+
+@dataclass(frozen=True)
+class DropConfig:
+    """Shares of the rows that lose a condition; the cases exclude each other, the rest keeps everything.
+
+    A dropped text is the embedding of the empty prompt; a dropped identity or expression is an absent branch
+    (V = 0), exactly what the negative half sees under guidance. A row without the branch in training is the
+    frozen U-Net alone and teaches nothing, so such shares are 0 by default; they exist for stages that
+    train more.
+    """
+
+    text: float = 0.10
+    """The text alone."""
+    identity: float = 0.0
+    """The identity alone."""
+    expression: float = 0.0
+    """The expression alone."""
+    text_and_identity: float = 0.0
+    """Text and identity: the expression stands alone."""
+    text_and_expression: float = 0.0
+    """Text and expression: the identity stands alone."""
+    everything: float = 0.0
+    """Text, identity and expression."""
+
+    def __post_init__(self) -> None:
+        shares = [getattr(self, item.name) for item in fields(self)]
+        if min(shares) < 0 or sum(shares) > 1:
+            raise InputError(
+                f"The drop shares must be at least 0 and add up to at most 1, got {to_mapping(self)}."
+            )
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How far a template is changed, each drawn evenly from -x to x. No flips: left and right are labels."""
+
+    brightness: float = 0.25
+    """Shift of the brightness, of the full range."""
+    contrast: float = 0.3
+    """Relative change of the contrast."""
+    saturation: float = 0.6
+    """Relative change of the saturation."""
+    hue: float = 0.12
+    """Turn of the hue, in full turns."""
+    rotation: float = 6.0
+    """Rotation in degrees."""
+    scale: float = 0.08
+    """Relative change of the size."""
+    shift: float = 0.05
+    """Shift along each axis, of the width."""
+
+
+@dataclass(frozen=True)
+class PreviewConfig:
+    """The grid of pictures drawn while training, by the EMA weights, through the real pipeline."""
+
+    prompts: tuple[str, ...] = (
+        "a photo portrait, blue background",
+        "a watercolor portrait, green background",
+    )
+    """One block of the grid each."""
+    identities: int = 3
+    """Rows of a block."""
+    expressions: int = 4
+    """Columns of a block; the identity stage draws as many seeds instead."""
+    steps: int = 20
+    """Denoising steps of a preview."""
+    guidance_scale: float = 3.0
+    """Classifier-free guidance of a preview."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides a run; on a CPU the same settings and data give the same weights."""
+
+    stage: Literal["identity", "expression"]
+    """What is trained: the identity branch, or the expression branch beside a frozen identity branch."""
+    recipe: str = "custom"
+    """Name recorded in the adapter's metadata."""
+    checkpoint: str = "micro"
+    """Stable Diffusion checkpoint: "micro", a folder, or a Hub id."""
+    expression_encoder: str = "micro"
+    """Expression encoder: "micro", a folder, or a Hub id."""
+    start: str | None = None
+    """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The expression stage needs
+    one."""
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    """Shape of a new adapter."""
+    seed: int = 0
+    """Seed of every draw; the draws of step i depend on (seed, i, process) only."""
+    steps: int = 1000
+    """Optimiser steps."""
+    minutes: float | None = None
+    """Wall-clock budget: after 120 steps `steps` is lowered to what fits. Then the run depends on the
+    speed."""
+    batch: int = 16
+    """Rows per process and forward pass."""
+    accumulate: int = 1
+    """Forward passes per optimiser step."""
+    learning_rate: float = 1e-4
+    """Peak learning rate."""
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    final_learning_rate: float = 0.0
+    """Share of the peak that the cosine ends at."""
+    weight_decay: float = 0.01
+    """AdamW weight decay; IP-Adapter's value."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """AdamW betas."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    ema: float = 0.999
+    """Decay of the averaged weights, reached by (1 + step) / (10 + step)."""
+    min_snr_gamma: float | None = None
+    """Min-SNR loss weight (Hang et al. 2023, arXiv 2303.09556); None = all timesteps weigh the same."""
+    blendshape_share: float = 0.3
+    """Share of the rows whose expression comes as 52 blendshapes instead of a picture (expression stage)."""
+    drops: DropConfig = field(default_factory=DropConfig)
+    """Conditions that are left out."""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """Changes to the template pictures."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic; auto = bf16 autocast on an accelerator, fp32 on a CPU. The adapter's own weights stay
+    fp32."""
+    compile: bool = False
+    """Compile the U-Net; pays on a GPU for runs of over ten thousand steps."""
+    resident: bool = True
+    """Keep the whole prepared set on the training device; False leaves it in main memory."""
+    log_every: int = 50
+    """Steps between log lines; nothing waits for the device in between."""
+    preview_every: int = 500
+    """Steps between previews; 0 = none."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Checkpoints kept."""
+    preview: PreviewConfig = field(default_factory=PreviewConfig)
+    """The previews."""
+
+    def __post_init__(self) -> None:
+        self._check_positive(
+            "steps", "batch", "accumulate", "log_every", "checkpoint_every", "keep", "learning_rate"
+        )
+        if not 0 <= self.blendshape_share <= 1:
+            raise InputError(f"blendshape_share must lie in [0, 1], got {self.blendshape_share}.")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema must lie in [0, 1), got {self.ema}.")
+        if self.stage == "expression" and self.start is None:
+            raise InputError(
+                "The expression stage trains beside a frozen, trained identity branch: set start to the "
+                "adapter of the identity stage, e.g. --set start=runs/identity/adapter."
+            )
+
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} must be above 0, got {getattr(self, name)}.")
+
+
+def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> TrainingConfig:
+    """Read a packaged recipe by name, or a YAML file, with `key=value` overrides.
+
+    Raises:
+        InputError: no such recipe or file, an unknown key, or a value out of range.
+    """
+    path = Path(recipe)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = recipes_folder() / f"{recipe}.yaml"
+        if not path.is_file():
+            raise InputError(
+                f"There is no recipe {str(recipe)!r}. Packaged: {', '.join(recipe_names())}; or give the "
+                "path of a YAML file, ending in .yaml."
+            )
+    return load_config(TrainingConfig, path, overrides)
+
+
+def recipe_names() -> list[str]:
+    """Names of the packaged recipes."""
+    return sorted(path.stem for path in recipes_folder().glob("*.yaml"))
+
+
+def recipes_folder() -> Path:
+    """Folder of the packaged recipes."""
+    return Path(str(resources.files("emoji_adapter") / "training" / "recipes"))
+
+
+def changed_settings(before: dict[str, object], now: TrainingConfig) -> list[str]:
+    """Names of settings that differ in a way that a resumed run may not.
+
+    Args:
+        before: `to_mapping` of the settings that the run began with.
+        now: the settings it is to go on with.
+    """
+    after = to_mapping(now)
+    names = sorted(set(before) | set(after))
+    return [name for name in names if name not in HARMLESS and before.get(name) != after.get(name)]

@@ -1,0 +1,109 @@
+"""The diffusion objective, pure: noising, prediction target, loss weight; zero terminal SNR included."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from emoji_adapter.errors import InputError
+
+Prediction = Literal["epsilon", "v_prediction"]
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """A noise schedule and what the network predicts.
+
+    Attributes:
+        alphas_cumprod: abar_t for t = 0 .. T-1, float32, shape [T]. abar_{T-1} may be 0 (zero terminal SNR,
+            Lin et al. 2023, arXiv 2305.08891) when the network predicts v.
+        prediction: "epsilon" or "v_prediction".
+    """
+
+    alphas_cumprod: Float[Tensor, " T"]
+    prediction: Prediction
+
+    @classmethod
+    def from_scheduler(cls, scheduler: Any, device: torch.device | str = "cpu") -> "Diffusion":
+        """Read the schedule that a diffusers scheduler samples with.
+
+        Raises:
+            InputError: the scheduler has no `alphas_cumprod`, predicts something else, or pairs "epsilon"
+                with zero terminal SNR, where the noise says nothing about the picture.
+        """
+        name = type(scheduler).__name__
+        if not hasattr(scheduler, "alphas_cumprod"):
+            raise InputError(
+                f"{name} has no alphas_cumprod; training needs a DDPM-type schedule such as DDIM's."
+            )
+        prediction = scheduler.config.get("prediction_type", "epsilon")
+        if prediction not in ("epsilon", "v_prediction"):
+            raise InputError(
+                f"prediction_type {prediction!r} cannot be trained; expected epsilon or v_prediction."
+            )
+        alphas_cumprod = scheduler.alphas_cumprod.detach().to(device=device, dtype=torch.float32)
+        if prediction == "epsilon" and float(alphas_cumprod[-1]) == 0.0:
+            raise InputError(
+                f"{name} has zero terminal SNR, which needs prediction_type v_prediction, got epsilon."
+            )
+        return cls(alphas_cumprod, cast("Prediction", prediction))
+
+    def __len__(self) -> int:
+        """Return T, the number of training timesteps."""
+        return len(self.alphas_cumprod)
+
+    def noisy(
+        self, x_0: Float[Tensor, "B C h w"], eps: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B C h w"]:
+        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps (Ho et al. 2020, arXiv 2006.11239, eq. 4)."""
+        alpha, sigma = self._levels(t, x_0)
+        return alpha * x_0 + sigma * eps
+
+    def target(
+        self, x_0: Float[Tensor, "B C h w"], eps: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B C h w"]:
+        """Noise, or v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0 (Salimans, Ho 2022, arXiv 2202.00512)."""
+        if self.prediction == "epsilon":
+            return eps
+        alpha, sigma = self._levels(t, x_0)
+        return alpha * eps - sigma * x_0
+
+    def clean(
+        self, x_t: Float[Tensor, "B C h w"], predicted: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B C h w"]:
+        """One-step estimate of x_0 from a prediction: the inverse of `noisy` and `target`."""
+        alpha, sigma = self._levels(t, x_t)
+        if self.prediction == "epsilon":
+            return (x_t - sigma * predicted) / alpha
+        return alpha * x_t - sigma * predicted
+
+    def weight(self, t: Int[Tensor, " B"], gamma: float | None) -> Float[Tensor, " B"]:
+        """Weight of each row's squared error: 1, or min-SNR-gamma (Hang et al. 2023, arXiv 2303.09556).
+
+        SNR = abar_t / (1 - abar_t); min(SNR, gamma) / SNR for epsilon, min(SNR, gamma) / (SNR + 1) for v.
+        """
+        if gamma is None:
+            return torch.ones_like(t, dtype=torch.float32)
+        abar = self.alphas_cumprod[t]
+        snr = abar / (1 - abar).clamp_min(1e-12)
+        denominator = snr if self.prediction == "epsilon" else snr + 1
+        return snr.clamp_max(gamma) / denominator
+
+    def _levels(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        abar = self.alphas_cumprod[t].view(-1, 1, 1, 1)
+        return abar.sqrt().to(like.dtype), (1 - abar).sqrt().to(like.dtype)
+
+
+def diffusion_loss(
+    predicted: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], weight: Float[Tensor, " B"]
+) -> Float[Tensor, " B"]:
+    """Weighted mean squared error of each row, computed in float32.
+
+    Args:
+        predicted: what the network said.
+        target: what it should have said.
+        weight: one weight per row, see `Diffusion.weight`.
+    """
+    return weight * (predicted.float() - target.float()).square().mean(dim=(1, 2, 3))

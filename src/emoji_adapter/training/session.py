@@ -1,0 +1,177 @@
+"""Everything that a run needs, loaded, checked and frozen: what is left to do is to step."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Generator, nn
+
+from emoji_adapter.checkpoints.format import check_fits, load_adapter
+from emoji_adapter.data.dataset import PreparedSet, check_models
+from emoji_adapter.data.latents import weights_hash
+from emoji_adapter.encoders.expression import ExpressionEncoder
+from emoji_adapter.errors import DataError
+from emoji_adapter.models.adapter import EmojiAdapter
+from emoji_adapter.pipelines.base import EmojiDiffPipeline
+from emoji_adapter.training.config import TrainingConfig
+from emoji_adapter.training.losses import Diffusion
+from emoji_adapter.training.stages import Conditioner, Stage, StepModels, make_stage
+from emoji_adapter.training.state import RunState
+from emoji_adapter.training.weights import MovingAverage, freeze_all_but
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run that is ready to step.
+
+    Attributes:
+        config: its settings.
+        accelerator: device and processes.
+        data: the prepared set.
+        pipe: the pipeline whose U-Net is trained on, for previews.
+        stage: what a step does.
+        models: what the stage may use.
+        state: what a checkpoint holds.
+        rows_generator: on the data's device.
+        generator: on the training device.
+    """
+
+    config: TrainingConfig
+    accelerator: Accelerator
+    data: PreparedSet
+    pipe: Any
+    stage: Stage
+    models: StepModels
+    state: RunState
+    rows_generator: Generator
+    generator: Generator
+
+    @property
+    def device(self) -> torch.device:
+        """The training device."""
+        return self.accelerator.device
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The arithmetic of everything but the U-Net, which is cast as a whole."""
+        half = half_precision(self.config, self.device)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+
+
+def open_session(config: TrainingConfig, data: PreparedSet, device: str | None = None) -> Session:
+    """Load the models of a run and check that they fit the data.
+
+    Args:
+        config: its settings.
+        data: the prepared set.
+        device: "cpu" to stay off an accelerator; None = what accelerate chooses.
+
+    Raises:
+        DataError: the set was prepared with other models.
+        AdapterMismatchError: the adapter to start from does not fit.
+        WeightsNotFoundError: a model is missing.
+    """
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)]
+    accelerator = Accelerator(mixed_precision="no", cpu=device == "cpu", kwargs_handlers=handlers)
+    device_ = accelerator.device
+    if device_.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+    pipe = EmojiDiffPipeline.from_pretrained(config.checkpoint)
+    encoder = ExpressionEncoder.from_pretrained(config.expression_encoder)
+    check_models(
+        data.meta,
+        vae_hash=weights_hash(pipe.vae),
+        text_hash=weights_hash(pipe.text_encoder),
+        expression_crop=encoder.crop.to_dict(),
+    )
+    adapter = _adapter(config, pipe.unet, encoder, data).to(device_)
+    freeze(pipe, device_, half=half_precision(config, device_))
+    adapter.attach(pipe.unet)
+    stage = make_stage(config)
+    parameters = freeze_all_but(adapter, stage.branch)
+    models = StepModels(
+        unet=torch.compile(pipe.unet) if config.compile else pipe.unet,
+        conditioner=accelerator.prepare_model(Conditioner(adapter.train())),
+        diffusion=Diffusion.from_scheduler(pipe.scheduler, device_),
+        expression_encoder=encoder.to(device_),
+    )
+    optimizer = torch.optim.AdamW(
+        list(parameters.values()),
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=device_.type == "cuda",
+    )
+    data = data.to(device_) if config.resident else data
+    average = MovingAverage(parameters, config.ema)
+    return Session(
+        config=config,
+        accelerator=accelerator,
+        data=data,
+        pipe=pipe,
+        stage=stage,
+        models=models,
+        state=RunState(adapter, parameters, average, optimizer, step=0, steps=config.steps),
+        rows_generator=Generator(data.device),
+        generator=Generator(device_),
+    )
+
+
+def half_precision(config: TrainingConfig, device: torch.device) -> bool:
+    """Whether a run computes in bfloat16."""
+    return config.precision == "bf16" or (config.precision == "auto" and device.type != "cpu")
+
+
+def freeze(pipe: Any, device: torch.device, *, half: bool) -> None:
+    """Freeze a pipeline's networks, put them into eval mode and onto the device; in bfloat16 if asked for."""
+    pipe.set_progress_bar_config(disable=True)
+    pipe.to(device, torch.bfloat16 if half else torch.float32)
+    for component in pipe.components.values():
+        if isinstance(component, nn.Module):
+            component.requires_grad_(False).eval()
+    if device.type == "cuda":
+        pipe.unet.to(memory_format=torch.channels_last)
+
+
+def _adapter(
+    config: TrainingConfig, unet: nn.Module, encoder: ExpressionEncoder, data: PreparedSet
+) -> EmojiAdapter:
+    """The adapter to train: a new one drawn by the seed, or the one to start from."""
+    if config.start is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            return new_adapter(config, unet, encoder, data)
+    adapter = load_adapter(config.start)
+    check_fits(adapter.config, unet)
+    pairs = (
+        ("identity encoder", adapter.config.identity_encoder, data.meta.identity_encoder),
+        ("expression crop", adapter.config.expression_crop, encoder.crop.to_dict()),
+        ("expression features' width", adapter.config.expression_dim, encoder.dim),
+    )
+    for what, expected, got in pairs:
+        if expected != got:
+            raise DataError(
+                f"The adapter {config.start} was trained with the {what} {expected}, the data and the "
+                f"encoder have {got}. Prepare the data for it, or start from another adapter."
+            )
+    return adapter.float()
+
+
+def new_adapter(
+    config: TrainingConfig, unet: nn.Module, encoder: ExpressionEncoder, data: PreparedSet
+) -> EmojiAdapter:
+    """Make a fresh adapter that records what it is trained with."""
+    shape = vars(config.adapter)
+    layers = {name: list(shape[name]) for name in ("identity_layers", "expression_layers")}
+    sizes = {name: value for name, value in shape.items() if name not in layers}
+    return EmojiAdapter.for_unet(
+        unet,
+        **layers,
+        **sizes,
+        expression_dim=encoder.dim,
+        identity_encoder=data.meta.identity_encoder,
+        expression_encoder=encoder.id,
+        expression_crop=encoder.crop.to_dict(),
+    )

@@ -1,0 +1,217 @@
+"""Stages: what one optimiser step does. The loop knows `Stage` only; later stages need no other loop."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from emoji_adapter.data.dataset import Rows
+from emoji_adapter.encoders.expression import ExpressionEncoder
+from emoji_adapter.models.adapter import EmojiAdapter
+from emoji_adapter.models.attention import CARRIER, LayerKV
+from emoji_adapter.training.augment import augment
+from emoji_adapter.training.config import TrainingConfig
+from emoji_adapter.training.draws import draw_drops, share_of_rows
+from emoji_adapter.training.losses import Diffusion, diffusion_loss
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the U-Net is told about B rows; n expressions come as blendshapes, the others as pictures.
+
+    Attributes:
+        text: [B, 77, D] text embeddings.
+        identity: [B, 512] identity embeddings.
+        identity_scale: [B], 0 where the identity is dropped.
+        blendshapes: [n, 52], or None without an expression branch.
+        features: [B - n, P, E] patch features, or None without an expression branch.
+        expression_scale: [B], 0 where the expression is dropped, or None without an expression branch.
+    """
+
+    text: Float[Tensor, "B L D"]
+    identity: Float[Tensor, "B 512"]
+    identity_scale: Float[Tensor, " B"]
+    blendshapes: Float[Tensor, "n K"] | None = None
+    features: Float[Tensor, "m P E"] | None = None
+    expression_scale: Float[Tensor, " B"] | None = None
+
+
+class Conditioner(nn.Module):
+    """Conditions to keys and values: the only module with gradients, so the one that DDP wraps.
+
+    Args:
+        adapter: whose branches are used.
+    """
+
+    def __init__(self, adapter: EmojiAdapter):
+        super().__init__()
+        self.adapter = adapter
+
+    def forward(self, conditions: Conditions) -> dict[str, LayerKV]:
+        """Return keys and values of every selected layer."""
+        expression = None
+        if conditions.features is not None and conditions.blendshapes is not None:
+            parts = []
+            if len(conditions.blendshapes):
+                parts.append(self.adapter.blendshape_tokens_of(conditions.blendshapes))
+            if len(conditions.features):
+                parts.append(self.adapter.expression_tokens_of(conditions.features))
+            expression = torch.cat(parts)
+        scale = conditions.expression_scale
+        return self.adapter(
+            identity_tokens=self.adapter.identity_tokens_of(conditions.identity),
+            expression_tokens=expression,
+            identity_scale=conditions.identity_scale,
+            expression_scale=1.0 if scale is None else scale,
+        )
+
+
+@dataclass(frozen=True)
+class StepModels:
+    """What a stage may use; everything but the conditioner is frozen.
+
+    Attributes:
+        unet: U-Net that the adapter is attached to, in eval mode.
+        conditioner: makes keys and values; gradients flow through it.
+        diffusion: noise schedule.
+        expression_encoder: frozen.
+    """
+
+    unet: Any
+    conditioner: Any
+    diffusion: Diffusion
+    expression_encoder: ExpressionEncoder
+
+
+@dataclass(frozen=True)
+class StepDraw:
+    """The randomness of one forward pass.
+
+    Attributes:
+        generator: on the training device, seeded by the numbers.
+        numbers: (seed, step, process, pass).
+    """
+
+    generator: Generator
+    numbers: tuple[int, ...]
+
+
+class Stage(Protocol):
+    """One kind of training step.
+
+    Attributes:
+        branch: branch of the adapter that trains: "identity", "expression", or None for both. The others
+            are frozen.
+    """
+
+    branch: str | None
+
+    def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
+        """Return the loss of each row; all randomness comes from `draw`."""
+        ...
+
+
+class IdentityStage:
+    """Trains the identity branch: the identity photo is another picture of the target's person.
+
+    Args:
+        config: drops and loss weight.
+    """
+
+    branch = "identity"
+
+    def __init__(self, config: TrainingConfig):
+        self.config = config
+
+    def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
+        """Diffusion loss with text and identity."""
+        drop_text, drop_identity, _ = draw_drops(
+            len(rows), self.config.drops, draw.generator, rows.latents.device
+        )
+        conditions = Conditions(
+            text=without_text(rows, drop_text),
+            identity=rows.identity.float(),
+            identity_scale=(~drop_identity).float(),
+        )
+        return denoising_loss(models, rows, conditions, draw.generator, self.config.min_snr_gamma)
+
+
+class ExpressionStage:
+    """Trains the expression branch beside the frozen, active identity branch.
+
+    The template is the target's own crop, augmented; a share of the rows gets its 52 blendshapes instead.
+
+    Args:
+        config: drops, augmentation, share of blendshapes and loss weight.
+    """
+
+    branch = "expression"
+
+    def __init__(self, config: TrainingConfig):
+        self.config = config
+
+    def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
+        """Diffusion loss with text, identity and expression."""
+        config = self.config
+        device = rows.latents.device
+        drop_text, drop_identity, drop_expression = draw_drops(
+            len(rows), config.drops, draw.generator, device
+        )
+        from_blendshapes = share_of_rows(config.blendshape_share, len(rows), *draw.numbers)
+        conditions = Conditions(
+            text=without_text(rows, drop_text),
+            identity=rows.identity.float(),
+            identity_scale=(~drop_identity).float(),
+            blendshapes=rows.blendshapes[:from_blendshapes].float(),
+            features=self._features(models.expression_encoder, rows.crops[from_blendshapes:], draw.generator),
+            expression_scale=(~drop_expression).float(),
+        )
+        return denoising_loss(models, rows, conditions, draw.generator, config.min_snr_gamma)
+
+    @torch.no_grad()
+    def _features(self, encoder: ExpressionEncoder, crops: Tensor, generator: Generator) -> Tensor:
+        templates = crops.permute(0, 3, 1, 2).float() / 255
+        return encoder.encode(augment(templates, self.config.augmentation, generator))
+
+
+def without_text(rows: Rows, dropped: Tensor) -> Tensor:
+    """Text embeddings with the empty prompt's in the rows that lose their text."""
+    return torch.where(dropped[:, None, None], rows.empty, rows.text)
+
+
+def denoising_loss(
+    models: StepModels, rows: Rows, conditions: Conditions, generator: Generator, gamma: float | None
+) -> Float[Tensor, " B"]:
+    """Diffusion loss of each row: one noise, one timestep, one forward pass of the U-Net.
+
+    Args:
+        models: U-Net, conditioner and schedule.
+        rows: the targets.
+        conditions: what the U-Net is told.
+        generator: of noise and timesteps, on the rows' device.
+        gamma: see `Diffusion.weight`.
+    """
+    x_0 = rows.latents.float()
+    eps = torch.randn(x_0.shape, generator=generator, device=x_0.device)
+    t = torch.randint(len(models.diffusion), (len(rows),), generator=generator, device=x_0.device)
+    keys_values = models.conditioner(conditions)
+    dtype = models.unet.dtype
+    with torch.autocast(x_0.device.type, enabled=False):
+        predicted = models.unet(
+            models.diffusion.noisy(x_0, eps, t).to(dtype),
+            t,
+            conditions.text.to(dtype),
+            cross_attention_kwargs={CARRIER: keys_values},
+            return_dict=False,
+        )[0]
+    return diffusion_loss(predicted, models.diffusion.target(x_0, eps, t), models.diffusion.weight(t, gamma))
+
+
+STAGES = {"identity": IdentityStage, "expression": ExpressionStage}
+
+
+def make_stage(config: TrainingConfig) -> Stage:
+    """Build the stage that a configuration names."""
+    return STAGES[config.stage](config)

@@ -1,0 +1,83 @@
+"""The trained weights of a run: which they are, their moving average, and how fast they move."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from emoji_adapter.models.adapter import EmojiAdapter, is_adapter_parameter
+from emoji_adapter.training.config import TrainingConfig
+
+
+def freeze_all_but(adapter: EmojiAdapter, branch: str | None) -> dict[str, nn.Parameter]:
+    """Let one branch of the adapter train and freeze the other.
+
+    Args:
+        adapter: changed in place.
+        branch: "identity", "expression", or None for both.
+
+    Returns:
+        Name to parameter of all that train.
+    """
+    trained = {}
+    for name, parameter in adapter.named_parameters():
+        parameter.requires_grad_(is_adapter_parameter(name, branch))
+        if parameter.requires_grad:
+            trained[name] = parameter
+    return trained
+
+
+def learning_rate(step: int, steps: int, config: TrainingConfig) -> float:
+    """Rate of step number `step` (from 0): linear warm-up, then a cosine to the final share at `steps`."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = min((step - config.warmup) / max(steps - config.warmup, 1), 1.0)
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    return config.learning_rate * (config.final_learning_rate + (1 - config.final_learning_rate) * cosine)
+
+
+class MovingAverage:
+    """Exponential moving average of the trained weights only, kept beside them in float32.
+
+    The decay rises as (1 + step) / (10 + step) to its final value, as in TensorFlow's and diffusers'
+    averages.
+
+    Args:
+        parameters: name to parameter, the trained ones.
+        decay: final decay.
+    """
+
+    def __init__(self, parameters: dict[str, nn.Parameter], decay: float):
+        self.parameters = parameters
+        self.decay = decay
+        self.average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after step number `step` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        current = [parameter.detach() for parameter in self.parameters.values()]
+        torch._foreach_lerp_(list(self.average.values()), current, 1 - decay)
+
+    @torch.no_grad()
+    def load(self, average: dict[str, Tensor]) -> None:
+        """Take over a saved average."""
+        for name, tensor in self.average.items():
+            tensor.copy_(average[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Put the average into the parameters for a while; the trained weights come back bit for bit."""
+        trained = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self._put(self.average)
+        try:
+            yield
+        finally:
+            self._put(trained)
+
+    @torch.no_grad()
+    def _put(self, tensors: dict[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(tensors[name])

@@ -1,0 +1,54 @@
+"""What trains, how fast, and its average."""
+
+import pytest
+import torch
+from tests import tiny
+from torch import nn
+
+from emoji_adapter.models.adapter import is_adapter_parameter
+from emoji_adapter.training.config import TrainingConfig
+from emoji_adapter.training.weights import MovingAverage, freeze_all_but, learning_rate
+
+
+def parameters(value):
+    return {"w": nn.Parameter(torch.full((3,), value))}
+
+
+@pytest.mark.parametrize("branch", ["identity", "expression", None])
+def test_exactly_the_branch_trains(branch):
+    adapter = tiny.adapter(tiny.unet())
+    trained = freeze_all_but(adapter, branch)
+    expected = {name for name, _ in adapter.named_parameters() if is_adapter_parameter(name, branch)}
+    assert set(trained) == expected
+    assert {name for name, p in adapter.named_parameters() if p.requires_grad} == expected
+    assert expected
+
+
+def test_the_rate_warms_up_and_ends_at_its_final_share():
+    config = TrainingConfig(stage="identity", learning_rate=1.0, warmup=10, final_learning_rate=0.1)
+    rates = [learning_rate(step, 100, config) for step in range(101)]
+    assert rates[0] == 0.1
+    assert rates[9] == rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[100] == pytest.approx(0.1)
+
+
+def test_the_average_follows_its_formula():
+    weights = parameters(0.0)
+    average = MovingAverage(weights, decay=0.9)
+    with torch.no_grad():
+        weights["w"].fill_(1.0)
+    average.update(0)  # decay (1 + 0) / (10 + 0)
+    torch.testing.assert_close(average.average["w"], torch.full((3,), 0.9))
+    average.update(10_000)
+    torch.testing.assert_close(average.average["w"], torch.full((3,), 0.9 * 0.9 + 0.1))
+
+
+def test_applying_the_average_gives_the_trained_weights_back_bit_for_bit():
+    weights = parameters(0.3)
+    average = MovingAverage(weights, decay=0.5)
+    average.average["w"].fill_(7.0)
+    before = weights["w"].detach().clone()
+    with average.applied():
+        assert weights["w"].tolist() == [7.0] * 3
+    assert torch.equal(weights["w"], before)
