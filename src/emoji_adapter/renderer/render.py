@@ -1,5 +1,7 @@
 """From numbers to pictures: a small 2.5-D portrait renderer, batched, on any device."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +30,10 @@ class Rendered:
     box: Float[Tensor, "batch 4"]
 
 
+_CHUNK = 128
+"""Pictures that one call of the compiled drawing makes on a GPU."""
+
+
 @torch.no_grad()
 def render(parameters: FaceParameters, size: int = 128) -> Rendered:
     """Draw a batch of faces.
@@ -39,6 +45,12 @@ def render(parameters: FaceParameters, size: int = 128) -> Rendered:
     Returns:
         Pictures with landmarks and boxes, on the same device.
     """
+    if parameters.identity.is_cuda and len(parameters) >= _CHUNK:
+        return _render_compiled(parameters, size)
+    return Rendered(*_draw(parameters, size))
+
+
+def _draw(parameters: FaceParameters, size: int) -> tuple[Tensor, Tensor, Tensor]:
     canvas = Canvas(parameters, size)
     backdrop = scene.background(canvas)
     hair.draw_back_hair(canvas)
@@ -56,7 +68,21 @@ def render(parameters: FaceParameters, size: int = 128) -> Rendered:
     scene.draw_hat(canvas)
     scene.draw_earrings(canvas)
     image = finish(canvas, backdrop)
-    return Rendered(image=image, landmarks=_landmarks(canvas), box=_box(canvas))
+    return image, _landmarks(canvas), _box(canvas)
+
+
+@functools.cache
+def _compiled() -> Callable[[FaceParameters, int], tuple[Tensor, Tensor, Tensor]]:
+    return torch.compile(_draw, fullgraph=True, dynamic=False)
+
+
+def _render_compiled(parameters: FaceParameters, size: int) -> Rendered:
+    """Fused into a few kernels, an order of magnitude faster; of one batch size, so that it is compiled once."""
+    count = len(parameters)
+    rows = torch.arange(-(-count // _CHUNK) * _CHUNK, device=parameters.identity.device) % count
+    with torch.autocast(parameters.identity.device.type, enabled=False):
+        parts = [_compiled()(parameters.index(chunk), size) for chunk in rows.split(_CHUNK)]
+    return Rendered(*(torch.cat(column)[:count] for column in zip(*parts, strict=True)))
 
 
 def _landmarks(canvas: Canvas) -> Tensor:

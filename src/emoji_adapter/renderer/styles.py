@@ -69,12 +69,10 @@ def finish(canvas: Canvas, backdrop: Tensor) -> Tensor:
     rim = (1 - nz) ** 1.5
     figure = canvas.figure
     edge = 4 * figure * (1 - figure)
+    parts = (lit, figure[:, None], backdrop, edge[:, None], rim[:, None], nx[:, None])
     out = torch.zeros_like(lit)
     for number, grade in enumerate((_photo, _cartoon, _watercolor, _noir, _sepia, _neon)):
-        rows = (canvas.parameters.style == number).nonzero()[:, 0]
-        if len(rows):
-            parts = (x[rows] for x in (lit, figure[:, None], backdrop, edge[:, None], rim[:, None], nx[:, None]))
-            out[rows] = grade(canvas, *parts)
+        out = torch.where((canvas.parameters.style == number)[:, None, None, None], grade(canvas, *parts), out)
     return out.clamp(0, 1)
 
 
@@ -111,7 +109,7 @@ def _watercolor(canvas: Canvas, lit: Tensor, figure: Tensor, back: Tensor, edge:
 def _noir(canvas: Canvas, lit: Tensor, figure: Tensor, back: Tensor, edge: Tensor, rim: Tensor, nx: Tensor) -> Tensor:
     tint = torch.tensor([0.90, 0.98, 1.12], device=lit.device).reshape(1, 3, 1, 1)
     grey = luminance(lit).clamp(0.02, 1) ** 0.85
-    tone = smoothstep(grey, -0.08, 1.0) * tint
+    tone = 0.92 * smoothstep(grey, -0.08, 1.06) * tint
     return _over(figure, tone, 0.45 * _saturate(back, 0.62)) * _vignette(canvas, 0.45)
 
 

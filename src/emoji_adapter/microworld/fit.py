@@ -1,0 +1,163 @@
+"""One training loop for all networks of the micro-world: resumable, with averaged weights, on CPU or GPU."""
+
+import copy
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from emoji_adapter.microworld.splits import stream
+
+log = logging.getLogger(__name__)
+Loss = Callable[[torch.Generator, int, int], Tensor]
+"""Generator, batch size, step -> scalar; draws its own batch, with nothing but that generator."""
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """How long and how fast one network is trained."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    minutes: float = math.inf
+    """At most so long; the learning rate then falls with the clock instead of the steps."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how the micro-world is built.
+
+    Attributes:
+        out: the folder of the finished weights.
+        state: a folder for what is needed to resume; may be deleted when all is done.
+        device: where to train.
+        seed: of everything drawn.
+        recipes: by stage name.
+        warm: a folder of finished weights to start from, or None to start from nothing.
+    """
+
+    out: Path
+    state: Path
+    device: torch.device
+    seed: int
+    recipes: dict[str, StageRecipe]
+    warm: Path | None = None
+    figures: dict[str, dict] = field(default_factory=dict)
+
+    def autocast(self) -> torch.autocast:
+        """bfloat16 on a GPU, plain float32 on a CPU (where bfloat16 is ten times slower)."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+
+def save_atomically(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write safetensors under a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, metadata=metadata)
+    os.replace(partial, path)
+
+
+class _Run:
+    """Model, average, optimiser and step of one stage, as one file."""
+
+    def __init__(self, model: nn.Module, recipe: StageRecipe, path: Path):
+        self.model, self.path, self.step, self.seconds = model, path, 0, 0.0
+        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.optimiser = torch.optim.AdamW(
+            self.trainable.values(), lr=recipe.learning_rate, weight_decay=0.01, betas=(0.9, 0.99),
+            fused=next(model.parameters()).is_cuda,
+        )  # fmt: skip
+
+    def save(self) -> None:
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for name, parameter in self.trainable.items():
+            tensors |= {f"optimiser.{name}.{k}": v for k, v in self.optimiser.state[parameter].items()}
+        save_atomically(tensors, self.path, {"progress": json.dumps({"step": self.step, "seconds": self.seconds})})
+
+    def load(self) -> None:
+        if not self.path.exists():
+            return
+        tensors = load_file(self.path, device=str(next(self.model.parameters()).device))
+        for prefix, module in (("model.", self.model), ("average.", self.average)):
+            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        for name, parameter in self.trainable.items():
+            start = f"optimiser.{name}."
+            state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            self.optimiser.state[parameter] = {k: v.cpu() if k == "step" and not v.is_cuda else v for k, v in state.items()}
+        from safetensors import safe_open
+
+        with safe_open(self.path, "pt") as file:
+            progress = json.loads(file.metadata()["progress"])
+        self.step, self.seconds = progress["step"], progress["seconds"]
+        log.info("%s resumes at step %d", self.path.parent.name, self.step)
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        decay = min(0.999, (1 + self.step) / (10 + self.step))
+        averaged, current = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+        for a, b in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            a.copy_(b)
+
+
+def _rate(progress: float) -> float:
+    """Warm-up over 3 %, then a cosine down to 2 %."""
+    warm = min(1.0, progress / 0.03 + 1e-3)
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+
+
+def fit(shop: Workshop, stage: str, model: nn.Module, loss: Loss, *, save_every: float = 60.0) -> nn.Module:
+    """Train a network as its recipe says, from where an earlier call was killed.
+
+    Args:
+        shop: Device, seed, recipes and folders.
+        stage: Name of the recipe; also of the state that a later call resumes from.
+        model: Is trained in place, on the shop's device.
+        loss: Draws a batch and returns the scalar to lower.
+        save_every: Seconds between saved states.
+
+    Returns:
+        A copy with averaged weights, in eval mode.
+    """
+    recipe = shop.recipes[stage]
+    run = _Run(model.to(shop.device).train(), recipe, shop.state / stage / "state.safetensors")
+    run.load()
+    limit, begun, saved, shown = recipe.minutes * 60, time.monotonic() - run.seconds, time.monotonic(), 0.0
+    bar = tqdm(total=recipe.steps, initial=run.step, desc=stage, mininterval=5)
+    while run.step < recipe.steps and run.seconds < limit:
+        progress = max(run.step / recipe.steps, run.seconds / limit)
+        for group in run.optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * _rate(progress)
+        generator = stream("train", f"{stage}/{run.step}", shop.seed, shop.device)
+        with shop.autocast():
+            value = loss(generator, recipe.batch, run.step)
+        run.optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(run.trainable.values(), 1.0, foreach=True)
+        run.optimiser.step()
+        run.step += 1
+        run.update_average()
+        run.seconds = time.monotonic() - begun
+        bar.update()
+        if time.monotonic() - saved > save_every:
+            run.save()
+            saved = time.monotonic()
+        if run.step % 50 == 0:
+            shown = float(value.detach())
+            bar.set_postfix(loss=f"{shown:.4f}", refresh=False)
+    run.save()
+    bar.close()
+    shop.figures.setdefault(stage, {}).update(steps=run.step, seconds=round(run.seconds), loss=round(shown, 5), batch=recipe.batch)
+    return run.average.eval()

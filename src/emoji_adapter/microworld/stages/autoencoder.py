@@ -1,0 +1,91 @@
+"""The latent autoencoder: 128x128 pictures to 16x16 latents of 8 channels, each of mean 0 and deviation 1."""
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor
+
+from emoji_adapter.microworld.fit import Workshop, fit
+from emoji_adapter.microworld.splits import pictures, stream
+from emoji_adapter.microworld.stages.language import save_half
+from emoji_adapter.renderer.parameters import sample
+from emoji_adapter.renderer.render import Rendered, render
+
+CHANNELS = 8
+
+
+def make_autoencoder() -> AutoencoderKL:
+    """About 2.4 million parameters."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(32, 64, 96, 96), layers_per_block=1, latent_channels=CHANNELS, norm_num_groups=16,
+        sample_size=128, scaling_factor=1.0,
+    )  # fmt: skip
+
+
+def attention_map(rendered: Rendered) -> Tensor:
+    """Where small errors matter: 1 elsewhere, 4 on eyes and mouth; (batch, 1, size, size)."""
+    size = rendered.image.shape[-1]
+    axis = torch.arange(size, device=rendered.image.device) + 0.5
+    eyes, mouth = rendered.landmarks[:, :2], rendered.landmarks[:, 3:].mean(1, keepdim=True)
+    centres = torch.cat([eyes, mouth], dim=1)[..., None, None]
+    away = (axis[None, None, None, :] - centres[:, :, 0]) ** 2 + (axis[None, None, :, None] - centres[:, :, 1]) ** 2
+    return 1 + 3 * torch.exp(-away / (2 * (0.11 * size) ** 2)).amax(1, keepdim=True)
+
+
+def _gradients(image: Tensor) -> tuple[Tensor, Tensor]:
+    return image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]
+
+
+def build(shop: Workshop) -> None:
+    """Train it, fold the normalisation of its latents into its 1x1 convolutions, save it."""
+    model = make_autoencoder().to(memory_format=torch.channels_last)
+    if shop.warm:
+        model = _unnormalised(AutoencoderKL.from_pretrained(shop.warm / "checkpoint" / "vae", torch_dtype=torch.float32))
+
+    def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
+        rendered = render(sample(batch, generator))
+        picture, weight = rendered.image * 2 - 1, attention_map(rendered)
+        posterior = model.encode(picture).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator, device=picture.device)
+        decoded = model.decode(posterior.mean + posterior.std * noise).sample.float()
+        error = (weight * (F.smooth_l1_loss(decoded, picture, beta=0.05, reduction="none"))).mean()
+        edges = sum((g - h).abs().mean() for g, h in zip(_gradients(decoded), _gradients(picture), strict=True))
+        coarse = F.l1_loss(F.avg_pool2d(decoded, 4), F.avg_pool2d(picture, 4))
+        return error + 0.5 * edges + 0.5 * coarse + 2e-6 * posterior.kl().float().mean()
+
+    trained = fit(shop, "autoencoder", model, loss)
+    _normalise(trained, shop)
+    shop.figures["autoencoder"] |= psnr(trained, shop)
+    save_half(trained.to(memory_format=torch.contiguous_format), shop.out / "checkpoint" / "vae")
+
+
+@torch.no_grad()
+def _normalise(model: AutoencoderKL, shop: Workshop) -> None:
+    """Give every latent channel mean 0 and deviation 1, exactly, by the 1x1 convolutions around the latent."""
+    model.to(shop.device)
+    generator = stream("train", "latent statistics", shop.seed, shop.device)
+    means = torch.cat([model.encode(render(sample(64, generator)).image * 2 - 1).latent_dist.mean for _ in range(16)])
+    mean, deviation = means.mean((0, 2, 3)), means.std((0, 2, 3))
+    before, after = model.quant_conv, model.post_quant_conv
+    scale = torch.cat([1 / deviation, torch.ones_like(deviation)])
+    shift = torch.cat([-mean / deviation, -2 * deviation.log()])
+    before.weight.mul_(scale[:, None, None, None])
+    before.bias.mul_(scale).add_(shift)
+    after.bias.add_(after.weight[:, :, 0, 0] @ mean)
+    after.weight.mul_(deviation[None, :, None, None])
+
+
+def _unnormalised(model: AutoencoderKL) -> AutoencoderKL:
+    """A shipped autoencoder as a start: it is trained on as it is and normalised again at the end."""
+    return model.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def psnr(model: AutoencoderKL, shop: Workshop) -> dict[str, float]:
+    """Peak signal-to-noise ratio on fresh test pictures, dB."""
+    model.to(shop.device)
+    picture = render(pictures("test", 128, shop.seed).to(shop.device)).image
+    parts = [model.decode(model.encode(p * 2 - 1).latent_dist.mean).sample for p in picture.split(32)]
+    error = ((torch.cat(parts).clamp(-1, 1) + 1) / 2 - picture).square().mean((1, 2, 3))
+    return {"psnr_db": round(float((-10 * error.log10()).mean()), 2)}

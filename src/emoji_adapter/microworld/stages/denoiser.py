@@ -1,0 +1,108 @@
+"""The base model: a small latent diffusion U-Net on text, saved as a stock diffusers checkpoint."""
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from emoji_adapter.microworld.captions import captions
+from emoji_adapter.microworld.fit import Workshop, fit
+from emoji_adapter.microworld.splits import stream
+from emoji_adapter.microworld.stages.autoencoder import CHANNELS
+from emoji_adapter.microworld.stages.language import WIDTH, save_half, tokenize
+from emoji_adapter.renderer.parameters import sample
+from emoji_adapter.renderer.render import render
+
+PICTURES = 160_000
+"""Distinct training pictures; a CPU recipe draws fewer (as many as it can look at)."""
+
+
+def make_unet() -> UNet2DConditionModel:
+    """6.7 million parameters; cross-attention in down, mid and up."""
+    return UNet2DConditionModel(
+        sample_size=16, in_channels=CHANNELS, out_channels=CHANNELS, block_out_channels=(96, 112, 112),
+        layers_per_block=1, cross_attention_dim=WIDTH, attention_head_dim=(6, 7, 7), norm_num_groups=16,
+        down_block_types=("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3,
+    )  # fmt: skip
+
+
+def make_scheduler() -> DDIMScheduler:
+    """v-prediction with zero terminal SNR (Lin et al. 2024), so that plain backgrounds get their colour."""
+    return DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction",
+        rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+    )  # fmt: skip
+
+
+class Album:
+    """Latents of many pictures and the text states of their captions, ready on the device."""
+
+    @torch.no_grad()
+    def __init__(self, shop: Workshop, count: int, share_expression: float = 0.5):
+        self.encoder = CLIPTextModel.from_pretrained(shop.out / "checkpoint" / "text_encoder", dtype=torch.float32)
+        self.encoder.to(shop.device).eval().requires_grad_(False)
+        tokenizer = CLIPTokenizer.from_pretrained(shop.out / "checkpoint" / "tokenizer")
+        vae = AutoencoderKL.from_pretrained(shop.out / "checkpoint" / "vae", torch_dtype=torch.float32).to(shop.device).eval()
+        generator, latents, tokens = stream("train", "album", shop.seed, shop.device), [], []
+        for start in range(0, count, 500):
+            parameters = sample(min(500, count - start), generator)
+            with shop.autocast():
+                latents.append(vae.encode(render(parameters).image * 2 - 1).latent_dist.mean.half())
+            tokens.append(tokenize(tokenizer, captions(parameters.to("cpu"), start, share_expression)))
+        self.latents = torch.cat(latents)
+        unique, self.which = torch.unique(torch.cat(tokens), dim=0, return_inverse=True)
+        self.which = self.which.to(shop.device)
+        self.states = torch.cat([self.encoder(part.to(shop.device)).last_hidden_state.half() for part in unique.split(512)])
+        self.nothing = self.encoder(tokenize(tokenizer, [""]).to(shop.device)).last_hidden_state.half()
+
+    def batch(self, size: int, generator: torch.Generator, drop: float = 0.1) -> tuple[Tensor, Tensor]:
+        """Latents (size, 8, 16, 16) and text states (size, 77, width), some of them of the empty caption."""
+        rows = torch.randint(len(self.latents), (size,), generator=generator, device=generator.device)
+        dropped = torch.rand(size, 1, 1, generator=generator, device=generator.device) < drop
+        text = torch.where(dropped, self.nothing, self.states[self.which[rows]])
+        return self.latents[rows].float(), text.float()
+
+
+def diffusion_loss(unet: UNet2DConditionModel, scheduler: DDIMScheduler, latents: Tensor, text: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean squared error of v (Salimans & Ho 2022)."""
+    noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+    t = torch.randint(1000, (len(latents),), generator=generator, device=latents.device)
+    noisy, target = scheduler.add_noise(latents, noise, t), scheduler.get_velocity(latents, noise, t)
+    return F.mse_loss(unet(noisy, t, text).sample.float(), target)
+
+
+def build(shop: Workshop) -> None:
+    """Train the U-Net on the finished latents and text states and complete the checkpoint folder."""
+    unet, scheduler = make_unet(), make_scheduler()
+    if shop.warm and (shop.warm / "checkpoint" / "unet").exists():
+        unet = UNet2DConditionModel.from_pretrained(shop.warm / "checkpoint" / "unet", torch_dtype=torch.float32)
+    recipe = shop.recipes["denoiser"]
+    album = Album(shop, min(PICTURES, recipe.steps * recipe.batch))
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(shop.device)
+    unet.to(memory_format=torch.channels_last)
+
+    def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
+        return diffusion_loss(unet, scheduler, *album.batch(batch, generator), generator)
+
+    trained = fit(shop, "denoiser", unet, loss)
+    save_half(trained.to(memory_format=torch.contiguous_format), shop.out / "checkpoint" / "unet")
+    make_scheduler().save_pretrained(shop.out / "checkpoint" / "scheduler")
+    write_model_index(shop.out / "checkpoint")
+
+
+def write_model_index(folder: Path) -> None:
+    """What makes the folder a stock Stable Diffusion checkpoint."""
+    index = {
+        "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1", "requires_safety_checker": False,
+        "feature_extractor": [None, None], "image_encoder": [None, None], "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"], "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"], "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }  # fmt: skip
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

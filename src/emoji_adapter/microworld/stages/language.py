@@ -1,0 +1,143 @@
+"""Tokenizer, text encoder and expression encoder: a small CLIP, trained by contrast and by masked reconstruction.
+
+The expression encoder must be as entangled as the real CLIP, so it never sees the renderer's parameters: captions name
+style, background, accessory and coarsely the expression; identity is in its features only because masked pixels must be
+guessed (He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners"; Radford et al. 2021, CLIP).
+"""
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from emoji_adapter.faces.crop import ExpressionCrop
+from emoji_adapter.microworld.captions import captions, vocabulary_text
+from emoji_adapter.microworld.fit import Workshop, fit
+from emoji_adapter.microworld.networks.align import expression_crops, jitter
+from emoji_adapter.renderer.parameters import sample
+from emoji_adapter.renderer.render import render
+
+WIDTH, SIDE, PATCH = 128, 112, 14
+MEAN, STD = 0.5, 0.25
+
+
+def make_tokenizer() -> CLIPTokenizer:
+    """A CLIP tokenizer whose merges know the words of the captions; other words fall apart into letters."""
+    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(vocab_size=900, end_of_word_suffix="</w>", min_frequency=1, show_progress=False)
+    words = sorted({w.strip(",") for text in vocabulary_text() for w in text.split()})
+    learner.train_from_iterator(words * 2, trainer)
+    merges = [tuple(m) for m in json.loads(learner.to_str())["model"]["merges"]]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = alphabet + [c + "</w>" for c in alphabet] + ["".join(m) for m in merges]
+    tokens = list(dict.fromkeys(tokens)) + ["<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={t: i for i, t in enumerate(tokens)}, merges=merges, model_max_length=77)
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids, (texts, 77)."""
+    return tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
+
+
+class Clip(nn.Module):
+    """Text tower, vision tower, and a small decoder that only the masked reconstruction needs."""
+
+    def __init__(self, vocabulary: int):
+        super().__init__()
+        self.text = CLIPTextModelWithProjection(
+            CLIPTextConfig(
+                vocab_size=vocabulary, hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=4,
+                num_attention_heads=4, projection_dim=WIDTH, max_position_embeddings=77, dtype="float32",
+                bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1, pad_token_id=vocabulary - 1,
+            )
+        )  # fmt: skip
+        self.vision = CLIPVisionModelWithProjection(
+            CLIPVisionConfig(
+                image_size=SIDE, patch_size=PATCH, hidden_size=160, intermediate_size=640, num_hidden_layers=6,
+                num_attention_heads=5, projection_dim=WIDTH, dtype="float32",
+            )
+        )  # fmt: skip
+        self.scale = nn.Parameter(torch.tensor(2.66))
+        self.mask_token = nn.Parameter(torch.zeros(160))
+        self.decoder = nn.Sequential(nn.Linear(160, 320), nn.GELU(), nn.Linear(320, 3 * PATCH**2))
+
+    def contrast(self, pixels: Tensor, tokens: Tensor) -> Tensor:
+        """Symmetric cross-entropy between pictures and captions; equal captions count as equal."""
+        image = F.normalize(self.vision(pixel_values=pixels).image_embeds, dim=-1)
+        unique, which = torch.unique(tokens, dim=0, return_inverse=True)
+        text = F.normalize(self.text(input_ids=unique).text_embeds, dim=-1)
+        logits = self.scale.exp().clamp_max(60) * image @ text.T
+        to_text = F.cross_entropy(logits, which)
+        target = F.one_hot(which, len(unique)).float()
+        to_image = -((target / target.sum(0)) * logits.log_softmax(0)).sum(0).mean()
+        return 0.5 * (to_text + to_image)
+
+    def reconstruct(self, pixels: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
+        """Guess the pixels of hidden patches from the others."""
+        tower = self.vision.vision_model
+        hidden = tower.embeddings(pixels)
+        covered = torch.rand(hidden.shape[0], hidden.shape[1] - 1, 1, generator=generator, device=pixels.device) < share
+        place = tower.embeddings.position_embedding.weight[None, 1:]
+        patches = torch.where(covered, self.mask_token + place, hidden[:, 1:])
+        hidden = tower.pre_layrnorm(torch.cat([hidden[:, :1], patches], dim=1))
+        guess = self.decoder(tower.encoder(inputs_embeds=hidden).last_hidden_state[:, 1:])
+        truth = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2)
+        return (F.smooth_l1_loss(guess, truth, beta=0.3, reduction="none").mean(-1, keepdim=True) * covered).sum() / covered.sum()
+
+
+def build(shop: Workshop) -> None:
+    """Train both towers and save tokenizer, text encoder and expression encoder in their own formats."""
+    tokenizer, crop = make_tokenizer(), ExpressionCrop()
+    model = Clip(len(tokenizer))
+
+    def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
+        parameters = sample(batch, generator)
+        rendered = render(parameters)
+        seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+        tokens = tokenize(tokenizer, captions(parameters.to("cpu"), seed, share_expression=0.8)).to(shop.device)
+        half = batch // 2
+        whole = F.interpolate(rendered.image[:half], SIDE, mode="bilinear", antialias=True)
+        faces = expression_crops(rendered.image, jitter(rendered.landmarks, generator), crop)
+        tint = 1 + 0.1 * torch.randn(batch, 3, 1, 1, generator=generator, device=shop.device)
+        pixels = ((torch.cat([whole, faces[half:]]) * tint).clamp(0, 1) - MEAN) / STD
+        masked = (faces - MEAN) / STD
+        return model.contrast(pixels, tokens) + 4.0 * model.reconstruct(masked, generator)
+
+    if shop.warm:
+        model.text.load_state_dict(_from_folder(shop.warm / "checkpoint" / "text_encoder", model.text, "text_model."), strict=False)
+        model.vision = CLIPVisionModelWithProjection.from_pretrained(shop.warm / "expression_encoder", dtype=torch.float32)
+    trained = fit(shop, "language", model, loss)
+    _save(trained, tokenizer, crop, shop.out)
+
+
+def _from_folder(folder: Path, module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    inner = CLIPTextModel.from_pretrained(folder, dtype=torch.float32)
+    return {prefix + k: v for k, v in inner.state_dict().items()}
+
+
+def _save(model: Clip, tokenizer: CLIPTokenizer, crop: ExpressionCrop, out: Path) -> None:
+    text = CLIPTextModel(model.text.config)
+    text.load_state_dict({k.removeprefix("text_model."): v for k, v in model.text.state_dict().items() if k.startswith("text_model.")})
+    save_half(text, out / "checkpoint" / "text_encoder")
+    tokenizer.save_pretrained(out / "checkpoint" / "tokenizer")
+    save_half(model.vision, out / "expression_encoder")
+    settings = {"image_mean": [MEAN] * 3, "image_std": [STD] * 3, "size": {"shortest_edge": SIDE}, "crop_size": SIDE,
+                "image_processor_type": "CLIPImageProcessor", "do_center_crop": False, "resample": 3}  # fmt: skip
+    (out / "expression_encoder" / "preprocessor_config.json").write_text(json.dumps(settings, indent=2))
+
+
+def save_half(model: nn.Module, folder: Path) -> None:
+    """Save in half precision; the config goes on saying float32, so that loaders widen it again."""
+    model = model.cpu().half()
+    model.save_pretrained(folder)  # pyright: ignore[reportCallIssue]
+    config = json.loads((folder / "config.json").read_text())
+    if "dtype" in config:
+        config["dtype"] = "float32"
+        (folder / "config.json").write_text(json.dumps(config, indent=2))
+    model.float()
