@@ -1,0 +1,1 @@
+"""Files of the adapter: finding, reading, checking and writing them."""

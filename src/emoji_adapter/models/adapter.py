@@ -1,63 +1,41 @@
 """`EmojiAdapter`: all weights of the plugin, and the keys and values that they make."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from emoji_adapter.errors import AdapterMismatchError, InputError
 from emoji_adapter.models.attachment import attach, detach, is_attached
 from emoji_adapter.models.attention import LayerKV
 from emoji_adapter.models.keys_values import LayerProjections, keys_and_values
-from emoji_adapter.models.layers import base_family, cross_attention_layers, scale_of_layers, select
+from emoji_adapter.models.layers import (
+    attention_of,
+    base_family,
+    cross_attention_layers,
+    scale_of_layers,
+    select,
+)
+from emoji_adapter.models.parts import (
+    BRANCHES as BRANCHES,
+    MICRO as MICRO,
+    is_adapter_parameter as is_adapter_parameter,
+)
 from emoji_adapter.models.projection import MLPProjection
 from emoji_adapter.models.resampler import ExpressionResampler
+from emoji_adapter.models.saving import header, whole_folder
 
 FORMAT_VERSION = 1
 """Version of the file format; a file of a later one is refused."""
 
-METADATA_KEY = "emoji_adapter.config"
-"""Key of the safetensors header under which the whole configuration is kept as JSON."""
-
-BRANCHES = {
-    "identity": ("identity_projection", "to_k_identity", "to_v_identity"),
-    "expression": ("expression_resampler", "blendshape_projection", "to_k_expression", "to_v_expression"),
-}
-"""The modules of each branch."""
-
-MICRO = {
-    "identity_tokens": 8,
-    "identity_width": 192,
-    "expression_dim": 160,
-    "expression_tokens": 16,
-    "resampler_width": 128,
-    "resampler_depth": 2,
-    "resampler_heads": 4,
-    "resampler_mult": 2,
-    "blendshape_width": 64,
-}
-"""Sizes for the micro-world; the defaults of `EmojiAdapter` are those for SD1.5 and SDXL."""
-
 Scale = float | Mapping[str, float] | Tensor
-
-
-def is_adapter_parameter(name: str, branch: str | None = None) -> bool:
-    """Whether a parameter trains, is saved and is loaded: the one predicate for all three.
-
-    Args:
-        name: name in `EmojiAdapter.state_dict()`.
-        branch: "identity", "expression", or None for both.
-    """
-    branches = BRANCHES if branch is None else {branch: BRANCHES[branch]}
-    return any(name.split(".", 1)[0] in modules for modules in branches.values())
 
 
 class EmojiAdapter(ModelMixin, ConfigMixin):
@@ -157,7 +135,7 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
     @classmethod
     def for_unet(
         cls,
-        unet: nn.Module,
+        unet: UNet2DConditionModel,
         identity_layers: str | Sequence[str] = "all",
         expression_layers: str | Sequence[str] = "all",
         **config: Any,
@@ -181,21 +159,23 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         used = set(chosen["identity_layers"]) | set(chosen["expression_layers"])
         adapter = cls(
             base_family=base_family(unet),
-            cross_attention_dim=unet.config.cross_attention_dim,
+            cross_attention_dim=unet.config["cross_attention_dim"],
             layer_dims={name: dim for name, dim in dims.items() if name in used},
             **chosen,
             **config,
         )
         for to_k, to_v in adapter._projections().values():
             for name in to_k.dims:
-                to_k[name].set_to(unet.get_submodule(name).to_k.weight)
+                text_keys = attention_of(unet, name).to_k
+                assert text_keys is not None  # cross-attention always has its own
+                to_k[name].set_to(text_keys.weight)
                 to_v[name].set_to_zero()
         return adapter
 
     @property
     def layers(self) -> list[str]:
         """The layers that either branch acts in, in the order of the U-Net."""
-        return list(self.config.layer_dims or {})
+        return list(self.config["layer_dims"] or {})
 
     def identity_tokens_of(self, embeds: Tensor) -> Float[Tensor, "batch tokens dim"]:
         """Tokens of identity embeddings `[batch, identity_dim]`; only their direction counts.
@@ -203,17 +183,17 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         They are scaled to unit variance first (our choice: the elements of a unit vector of length 512 are
         so small that the bias of the first layer would drown them).
         """
-        self._require(embeds, "identity embeddings", (self.config.identity_dim,))
-        return self.identity_projection(normalize(embeds, dim=-1) * self.config.identity_dim**0.5)
+        self._require(embeds, "identity embeddings", (self.config["identity_dim"],))
+        return self.identity_projection(normalize(embeds, dim=-1) * self.config["identity_dim"] ** 0.5)
 
     def expression_tokens_of(self, features: Tensor) -> Float[Tensor, "batch tokens dim"]:
         """Tokens of the patch features `[batch, patches, expression_dim]` of expression pictures."""
-        self._require(features, "expression features", (None, self.config.expression_dim))
+        self._require(features, "expression features", (None, self.config["expression_dim"]))
         return self.expression_resampler(features)
 
     def blendshape_tokens_of(self, blendshapes: Tensor) -> Float[Tensor, "batch tokens dim"]:
         """Tokens of blendshapes `[batch, blendshapes]`, each in [0, 1], in ARKit's order."""
-        self._require(blendshapes, "blendshapes", (self.config.blendshapes,))
+        self._require(blendshapes, "blendshapes", (self.config["blendshapes"],))
         return self.blendshape_projection(blendshapes)
 
     def forward(
@@ -249,7 +229,7 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
             if any(name in kv for kv in made.values())
         }
 
-    def attach(self, unet: nn.Module) -> None:
+    def attach(self, unet: UNet2DConditionModel) -> None:
         """Makes the selected layers of a U-Net listen. `detach` is the exact inverse.
 
         Raises:
@@ -258,20 +238,15 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         """
         attach(unet, self.layers)
 
-    def detach(self, unet: nn.Module) -> None:
+    def detach(self, unet: UNet2DConditionModel) -> None:
         """Gives back the processors that `attach` found; does nothing to a U-Net that does not listen."""
         detach(unet)
 
-    def is_attached(self, unet: nn.Module) -> bool:
+    def is_attached(self, unet: UNet2DConditionModel) -> bool:
         """Whether every selected layer of a U-Net listens."""
         return is_attached(unet, self.layers)
 
-    def metadata(self) -> dict[str, str]:
-        """What the header of the weight file says: format, and the whole configuration as JSON."""
-        config = {key: value for key, value in self.config.items() if not key.startswith("_")}
-        return {"format": "pt", METADATA_KEY: json.dumps(config, sort_keys=True)}
-
-    def save_pretrained(
+    def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride] (sharding, flashpack: not here)
         self,
         save_directory: str | os.PathLike,
         is_main_process: bool = True,
@@ -279,26 +254,24 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         variant: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Writes `config.json` and `diffusion_pytorch_model.safetensors`, self-describing, each file at once.
+        """Writes `config.json` and `diffusion_pytorch_model.safetensors`; nothing is half-written.
 
         Args:
             save_directory: folder, made if missing.
             is_main_process: whether this process writes (several processes in training).
             safe_serialization: must be true: pickles are not written.
             variant: e.g. "fp16": becomes part of the file name, as in diffusers.
-            **kwargs: of `ModelMixin.save_pretrained`; sharding and pushing are left to `checkpoints`.
+            **kwargs: of `ModelMixin.save_pretrained`; sharding and pushing are not done here.
         """
         if not safe_serialization:
             raise InputError("EmojiAdapter is saved as safetensors only; leave safe_serialization at True.")
         if not is_main_process:
             return
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
         name = f"diffusion_pytorch_model{'.' + variant if variant else ''}.safetensors"
-        temporary = folder / f".{name}.{os.getpid()}"
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, temporary, self.metadata())
-        self.save_config(folder)
-        os.replace(temporary, folder / name)
+        with whole_folder(save_directory) as folder:
+            self.save_config(folder)
+            weights = {key: value.contiguous() for key, value in self.state_dict().items()}
+            save_file(weights, folder / name, header(self.config))
 
     def _projections(self) -> dict[str, tuple[LayerProjections, LayerProjections]]:
         return {

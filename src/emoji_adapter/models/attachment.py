@@ -1,7 +1,7 @@
 """Making layers of a U-Net listen to the adapter, and undoing it exactly."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from diffusers.models.attention_processor import (
     AttnProcessor,
@@ -10,17 +10,17 @@ from diffusers.models.attention_processor import (
     SlicedAttnProcessor,
     XFormersAttnProcessor,
 )
-from torch import nn
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from emoji_adapter.errors import AdapterMismatchError
 from emoji_adapter.models.attention import DualAttnProcessor
-from emoji_adapter.models.layers import cross_attention_layers
+from emoji_adapter.models.layers import attention_of, cross_attention_layers
 
 STOCK = (AttnProcessor, AttnProcessor2_0, SlicedAttnProcessor, FusedAttnProcessor2_0, XFormersAttnProcessor)
 """The processors that ours can stand around. All are free of weights."""
 
 
-def attach(unet: nn.Module, layers: Sequence[str]) -> None:
+def attach(unet: UNet2DConditionModel, layers: Sequence[str]) -> None:
     """Puts a `DualAttnProcessor` around the processor of each layer.
 
     Raises:
@@ -29,28 +29,28 @@ def attach(unet: nn.Module, layers: Sequence[str]) -> None:
     """
     processors = {layer: _processor_to_wrap(unet, layer) for layer in layers}
     for layer, processor in processors.items():
-        unet.get_submodule(layer).set_processor(DualAttnProcessor(layer, processor))
+        attention_of(unet, layer).set_processor(cast(Any, DualAttnProcessor(layer, processor)))
 
 
-def detach(unet: nn.Module) -> None:
+def detach(unet: UNet2DConditionModel) -> None:
     """Gives each layer the processor back that `attach` found there."""
     for layer in cross_attention_layers(unet):
-        attention = unet.get_submodule(layer)
+        attention = attention_of(unet, layer)
         if isinstance(attention.processor, DualAttnProcessor):
             attention.set_processor(attention.processor.inner)
 
 
-def is_attached(unet: nn.Module, layers: Sequence[str]) -> bool:
+def is_attached(unet: UNet2DConditionModel, layers: Sequence[str]) -> bool:
     """Whether every one of the layers has a `DualAttnProcessor`."""
-    return all(isinstance(unet.get_submodule(layer).processor, DualAttnProcessor) for layer in layers)
+    return all(isinstance(attention_of(unet, layer).processor, DualAttnProcessor) for layer in layers)
 
 
-def _processor_to_wrap(unet: nn.Module, layer: str) -> Any:
+def _processor_to_wrap(unet: UNet2DConditionModel, layer: str) -> Any:
     if layer not in cross_attention_layers(unet):
         raise AdapterMismatchError(
             f"The U-Net has no cross-attention layer {layer!r}. Use an adapter made for this U-Net."
         )
-    processor = unet.get_submodule(layer).processor
+    processor = attention_of(unet, layer).processor
     if isinstance(processor, DualAttnProcessor):
         raise AdapterMismatchError(
             f"An emoji adapter is already attached to this U-Net (layer {layer!r}). Detach it first, or call "

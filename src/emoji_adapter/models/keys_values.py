@@ -1,6 +1,7 @@
 """Projections to the keys and values of the selected layers, computed for all layers at once."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -65,7 +66,7 @@ class LayerProjections(nn.Module):
             _place(self, name, Projection(input_dim, dim, rank))
 
     def __getitem__(self, layer: str) -> Projection:
-        return self.get_submodule(layer)
+        return cast(Projection, self.get_submodule(layer))
 
     def matrices(self) -> list[Tensor]:
         """The whole matrix of each layer, in the order of `dims`."""

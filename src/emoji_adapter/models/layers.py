@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import cast
 
-from torch import nn
+from diffusers.models.attention_processor import Attention
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from emoji_adapter.errors import InputError
 
@@ -12,7 +14,7 @@ _FAMILY_OF_WIDTH = {768: "sd15", 1024: "sd2"}
 _SUFFIX = ".processor"
 
 
-def cross_attention_layers(unet: nn.Module) -> dict[str, int]:
+def cross_attention_layers(unet: UNet2DConditionModel) -> dict[str, int]:
     """Name and width of each cross-attention layer.
 
     Args:
@@ -24,14 +26,19 @@ def cross_attention_layers(unet: nn.Module) -> dict[str, int]:
         keys and values, all heads together.
     """
     names = (name.removesuffix(_SUFFIX) for name in unet.attn_processors)
-    return {name: unet.get_submodule(name).inner_dim for name in names if name.endswith("attn2")}
+    return {name: attention_of(unet, name).inner_dim for name in names if name.endswith("attn2")}
 
 
-def base_family(unet: nn.Module) -> str:
+def attention_of(unet: UNet2DConditionModel, layer: str) -> Attention:
+    """The module of a layer."""
+    return cast(Attention, unet.get_submodule(layer))
+
+
+def base_family(unet: UNet2DConditionModel) -> str:
     """Family of a U-Net: "sd15", "sd2", "sdxl" or "other", told by its configuration alone."""
-    if unet.config.addition_embed_type == "text_time":
+    if unet.config["addition_embed_type"] == "text_time":
         return "sdxl"
-    return _FAMILY_OF_WIDTH.get(unet.config.cross_attention_dim, "other")
+    return _FAMILY_OF_WIDTH.get(unet.config["cross_attention_dim"], "other")
 
 
 def describe_family(family: str, width: int) -> str:
@@ -79,7 +86,7 @@ def scale_of_layers(names: Iterable[str], scale: float | Mapping[str, float]) ->
         return [float(scale)] * len(names)
     for pattern in scale:
         _require_some(names, pattern)
-    return [next((float(scale[p]) for p in reversed(scale) if matches(name, p)), 0.0) for name in names]
+    return [next((float(scale[p]) for p in reversed(list(scale)) if matches(name, p)), 0.0) for name in names]
 
 
 def _require_some(names: list[str], pattern: str) -> None:

@@ -57,10 +57,7 @@ class ExpressionResampler(nn.Module):
         self.proj_in = nn.Linear(input_dim, width)
         self.proj_out = nn.Linear(width, output_dim)
         self.norm_out = nn.LayerNorm(output_dim)
-        self.layers = nn.ModuleList(
-            nn.ModuleList([PerceiverAttention(width=width, heads=heads), _feed_forward(width, mult)])
-            for _ in range(depth)
-        )
+        self.layers = nn.ModuleList(_Layer(width, heads, mult) for _ in range(depth))
 
     def forward(
         self, features: Float[Tensor, "batch patches input_dim"]
@@ -68,16 +65,24 @@ class ExpressionResampler(nn.Module):
         """Tokens of each picture, layer-normalised."""
         latents = self.latents.expand(len(features), -1, -1)
         features = self.proj_in(features)
-        for attention, feed_forward in self.layers:
-            latents = latents + attention(features, latents)
-            latents = latents + feed_forward(latents)
+        for layer in self.layers:
+            latents = layer(features, latents)
         return self.norm_out(self.proj_out(latents))
 
 
-def _feed_forward(width: int, mult: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.LayerNorm(width),
-        nn.Linear(width, mult * width, bias=False),
-        nn.GELU(),
-        nn.Linear(mult * width, width, bias=False),
-    )
+class _Layer(nn.ModuleList):
+    """Attention and feed-forward; a list because its parts are called 0 and 1 in files of IP-Adapter Plus."""
+
+    def __init__(self, width: int, heads: int, mult: int):
+        feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, mult * width, bias=False),
+            nn.GELU(),
+            nn.Linear(mult * width, width, bias=False),
+        )
+        super().__init__([PerceiverAttention(width=width, heads=heads), feed_forward])
+
+    def forward(self, features: Tensor, latents: Tensor) -> Tensor:
+        attention, feed_forward = self
+        latents = latents + attention(features, latents)
+        return latents + feed_forward(latents)
