@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests import tiny
 from torch import nn
 
+import tiny
 from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.weights import MovingAverage, freeze_all_but, learning_rate

@@ -1,5 +1,6 @@
 """What a face does: CLIP patch features of an expression crop."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,8 +146,7 @@ class ExpressionEncoder:
         images = images.to(self.device, torch.float32)
         if images.shape[-2:] != (self.size, self.size):
             images = functional.interpolate(images, self.size, mode="bicubic", antialias=True).clamp(0, 1)
-        mean = images.new_tensor(self.mean).view(3, 1, 1)
-        std = images.new_tensor(self.std).view(3, 1, 1)
+        mean, std = (_per_channel(values, images.device) for values in (self.mean, self.std))
         return ((images - mean) / std).to(self.model.dtype)
 
 
@@ -155,6 +155,12 @@ def _int(value: Any) -> int:
     if isinstance(value, int):
         return value
     raise WeightsFormatError(f"An expression encoder needs square pictures and patches, got {value!r}.")
+
+
+@functools.cache
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Float[Tensor, "3 1 1"]:
+    """Three numbers on a device; kept, since to copy them there is to wait for the device."""
+    return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def _to_tensor(picture: Image.Image) -> Float[Tensor, "1 3 height width"]:

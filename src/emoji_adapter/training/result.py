@@ -27,10 +27,10 @@ def save_result(session: Session, folder: Path) -> None:
         folder: of the adapter.
     """
     with session.state.average.applied():
-        adapter = copy.deepcopy(session.state.adapter).to("cpu", torch.float16).eval()
+        adapter = copy.deepcopy(session.state.adapter)
     record = training_record(session)
     describe(adapter, record)
-    save_adapter(adapter, folder)
+    save_adapter(adapter, folder, torch.float16)
     write_whole(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Generator, nn
 
-from emoji_adapter.checkpoints.format import check_fits, load_adapter
+from emoji_adapter.checkpoints.format import load_adapter
 from emoji_adapter.data.dataset import PreparedSet, check_models
 from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.encoders.expression import ExpressionEncoder
@@ -143,8 +143,7 @@ def _adapter(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             return new_adapter(config, unet, encoder, data)
-    adapter = load_adapter(config.start)
-    check_fits(adapter.config, unet)
+    adapter = load_adapter(config.start, unet=unet)
     pairs = (
         ("identity encoder", adapter.config.identity_encoder, data.meta.identity_encoder),
         ("expression crop", adapter.config.expression_crop, encoder.crop.to_dict()),
@@ -156,7 +155,7 @@ def _adapter(
                 f"The adapter {config.start} was trained with the {what} {expected}, the data and the "
                 f"encoder have {got}. Prepare the data for it, or start from another adapter."
             )
-    return adapter.float()
+    return adapter
 
 
 def new_adapter(
