@@ -15,6 +15,12 @@ from torch.nn import functional
 
 from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.microworld.networks.detector import FaceDetector, export_detector
+from emoji_adapter.microworld.networks.figures import (
+    equal_error,
+    recogniser_figures,
+    swapper_figures,
+    teacher_figures,
+)
 from emoji_adapter.microworld.networks.recogniser import (
     Recogniser,
     SecondRecogniser,
@@ -179,10 +185,10 @@ def _descend(network: torch.nn.Module, loss, steps: int, rate: float) -> tuple[f
 @pytest.mark.parametrize("kind", [Recogniser, SecondRecogniser])
 def test_recognisers_learn(kind):
     torch.manual_seed(0)
-    people = sample(8, _generator())
+    people = sample(5, _generator())
     pair, network = (render(people), render(second_view(people, _generator(1)))), kind()
-    before, after = _descend(network, lambda: recogniser_loss(network, *pair, _generator(2)), 20, 2e-3)
-    assert after < 0.4 * before
+    before, after = _descend(network, lambda: recogniser_loss(network, *pair, _generator(2)), 10, 2e-3)
+    assert after < 0.6 * before
 
 
 def test_teacher_learns():
@@ -190,7 +196,7 @@ def test_teacher_learns():
     people, teacher = sample(8, _generator()), BlendshapeTeacher()
     picture = render(people)
     before, after = _descend(
-        teacher, lambda: teacher_loss(teacher, picture, people.expression, _generator(2)), 30, 2e-3
+        teacher, lambda: teacher_loss(teacher, picture, people.expression, _generator(2)), 18, 2e-3
     )
     assert after < 0.6 * before
 
@@ -207,13 +213,34 @@ def test_teacher_loss_takes_another_crop(drawn):
 
 def test_swapper_learns_and_leaves_the_recogniser_alone():
     torch.manual_seed(0)
-    task = swap_task(sample(4, _generator()), _generator(1))
+    task = swap_task(sample(3, _generator()), _generator(1))
     pictures = render(task.target), render(task.source), render(task.answer)
     recogniser = Recogniser().requires_grad_(False).eval()
     state = {k: v.clone() for k, v in recogniser.state_dict().items()}
     swapper = Swapper()
     before, after = _descend(
-        swapper, lambda: swapper_loss(swapper, recogniser, pictures, _generator(2)), 12, 2e-3
+        swapper, lambda: swapper_loss(swapper, recogniser, pictures, _generator(2)), 6, 2e-3
     )
-    assert after < 0.8 * before
+    assert after < 0.9 * before
     assert all(torch.equal(v, state[k]) for k, v in recogniser.state_dict().items())
+
+
+def test_equal_error_of_known_scores():
+    same, different = torch.tensor([0.2, 0.6, 0.7, 0.8]), torch.tensor([0.0, 0.1, 0.3, 0.65])
+    assert equal_error(same, different) == pytest.approx(0.25, abs=0.13)
+    assert equal_error(same + 1, different) == 0
+
+
+def test_figures_of_untrained_networks():
+    torch.manual_seed(0)
+    people = sample(6, _generator())
+    recogniser = _settled(Recogniser(), torch.rand(4, 3, 112, 112))
+    figures = recogniser_figures(recogniser, people, _generator(1))
+    assert set(figures) == {"same", "different", "different_spread", "equal_error", "top1"}
+    assert -1 <= figures["different"] <= 1
+    teacher = teacher_figures(BlendshapeTeacher().eval(), people)
+    assert teacher["error"] > teacher["constant"] > 0
+    swaps = swapper_figures(
+        Swapper().eval(), recogniser, recogniser, people.index(slice(0, 2)), _generator(1)
+    )
+    assert 0 < swaps["pixel"] < 1

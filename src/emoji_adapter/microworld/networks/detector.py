@@ -39,10 +39,12 @@ class _Head(nn.Module):
         nn.init.normal_(self.out.weight, std=0.01)
         start = torch.zeros(ANCHORS_PER_CELL, _VALUES)
         start[:, 0], start[:, 1:5] = -4.6, 0.5
-        self.out.bias.data = start.flatten()
+        self.out.bias = nn.Parameter(start.flatten())
 
     def forward(self, features: Float[Tensor, "batch c h w"]) -> Raw:
-        values = self.out(self.body(features)).float()
+        features = self.body(features)
+        with torch.autocast(features.device.type, enabled=False):
+            values = self.out(features.float())
         values = values.permute(0, 2, 3, 1).reshape(values.shape[0], -1, ANCHORS_PER_CELL, _VALUES)
         scores, geometry = values[..., 0], values[..., 1:] * self.scale
         return scores.flatten(1), geometry[..., :4].flatten(1, 2), geometry[..., 4:].flatten(1, 2)
@@ -51,8 +53,8 @@ class _Head(nn.Module):
 class FaceDetector(nn.Module):
     """Faces of about 12 to 600 pixels on canvases whose sides are multiples of 32.
 
-    A plain convolutional backbone to stride 32 (wide depth-wise kernels there, so that a face of 500
-    pixels is seen whole), a top-down pyramid, one head a stride. The layout is SCRFD's, the sizes are our choice.
+    A plain convolutional backbone to stride 32 (wide depth-wise kernels there: a face of 500 pixels is seen
+    whole), a top-down pyramid, one head a stride. The layout is SCRFD's, the sizes are our choice.
     """
 
     def __init__(self):

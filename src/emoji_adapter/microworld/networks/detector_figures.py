@@ -66,7 +66,8 @@ def detector_figures(
     return {
         "found_one": float((found == 1).mean()), "missed": float((found == 0).mean()),
         "doubled": float((found > 1).mean()), "found_two": float(np.mean(pairs)),
-        "false_hits": float(np.mean(hits)), "landmark_error": float(np.mean(errors)) if errors else float("nan"),
+        "false_hits": float(np.mean(hits)),
+        "landmark_error": float(np.mean(errors)) if errors else float("nan"),
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Two small face recognisers in ArcFace's layout: aligned 112x112 crop in, 512 numbers out."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -8,7 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from emoji_adapter.microworld.networks.align import align_batch
-from emoji_adapter.microworld.networks.blocks import InvertedBlock, ResidualBlock, conv_norm
+from emoji_adapter.microworld.networks.blocks import (
+    InvertedBlock,
+    RenormBatchNorm2d,
+    ResidualBlock,
+    conv_norm,
+)
 from emoji_adapter.microworld.networks.onnx_export import export_onnx
 
 SIZE, WIDTH = 112, 512
@@ -23,18 +29,21 @@ def _readout(channels: int) -> nn.Sequential:
     """7x7 features to 512 numbers of about unit variance: depth-wise over the whole map, then linear."""
     spread = nn.Conv2d(channels, channels, 7, groups=channels, bias=False)
     return nn.Sequential(
-        spread, nn.BatchNorm2d(channels), nn.Conv2d(channels, WIDTH, 1, bias=False), nn.BatchNorm2d(WIDTH, affine=False),
+        spread,
+        RenormBatchNorm2d(channels),
+        nn.Conv2d(channels, WIDTH, 1, bias=False),
+        RenormBatchNorm2d(WIDTH, affine=False),
         nn.Flatten(),
-    )  # fmt: skip
+    )
 
 
 class Recogniser(nn.Module):
-    """The recogniser that conditions: residual blocks of 3x3 convolutions (after ResNet; sizes are our choice)."""
+    """The recogniser that conditions: residual blocks of 3x3 convolutions (sizes are our choice)."""
 
     def __init__(self, widths: tuple[int, int, int, int] = (24, 48, 96, 128)):
         super().__init__()
         layers: list[nn.Module] = [conv_norm(3, widths[0], 3, 2), nn.PReLU(widths[0])]
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [ResidualBlock(before, after, 2), ResidualBlock(after, after)]
         self.body = nn.Sequential(*layers)
         self.readout = _readout(widths[-1])
@@ -50,7 +59,7 @@ class SecondRecogniser(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int] = (24, 40, 80, 128)):
         super().__init__()
         layers: list[nn.Module] = [conv_norm(3, widths[0], 3, 2), nn.ReLU()]
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [conv_norm(before, after, 3, 2), InvertedBlock(after, 5, 3), InvertedBlock(after, 5, 3)]
         self.body = nn.Sequential(*layers)
         self.readout = _readout(widths[-1])

@@ -23,7 +23,7 @@ def second_view(parameters: FaceParameters, generator: torch.Generator) -> FaceP
 def contrast_loss(
     first: Float[Tensor, "people width"], second: Float[Tensor, "people width"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "people people"]]:
-    """Symmetric InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) with a margin; also the matrix of cosines."""
+    """Symmetric InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) with a margin; also all cosines."""
     cosines = functional.normalize(first, dim=1) @ functional.normalize(second, dim=1).T
     logits = SCALE * (cosines - MARGIN * torch.eye(len(cosines), device=cosines.device))
     who = torch.arange(len(cosines), device=cosines.device)

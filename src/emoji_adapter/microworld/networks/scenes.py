@@ -1,4 +1,4 @@
-"""Training scenes of the detector: drawn pictures laid out on canvases at every size, with and without faces."""
+"""Training scenes of the detector: drawn pictures on canvases at every size, with and without faces."""
 
 from dataclasses import dataclass
 
@@ -44,7 +44,7 @@ class _Layout:
 
 
 def canvas_plan(step: int, pixels: int = 2**23, most: int = 384) -> tuple[int, int]:
-    """Side and number of the canvases of a training step: 128 and 640, insightface's sizes, come most often."""
+    """Side and number of the canvases of a training step; insightface's 128 and 640 come most often."""
     size = CANVAS_SIZES[step % len(CANVAS_SIZES)]
     return size, max(2, min(most, pixels // size**2))
 
@@ -52,7 +52,7 @@ def canvas_plan(step: int, pixels: int = 2**23, most: int = 384) -> tuple[int, i
 def detector_scenes(drawn: Rendered, generator: torch.Generator, *, count: int, size: int) -> Scenes:
     """Lay drawn pictures out at random.
 
-    As insightface does, a picture that is not square fills the canvas from its upper left corner, black beyond.
+    As in insightface, a picture that is not square lies in the upper left corner of its canvas; beyond is black.
 
     Args:
         drawn: a pool of pictures of any size, on the generator's device; each may be used more than once.

@@ -1,5 +1,6 @@
 """A small face swapper in the layout of insightface's INSwapper."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ SIZE, LATENT, CODE = 128, 512, 128
 
 
 class _Styled(nn.Module):
-    """Convolution whose normalised result is scaled and shifted by the code of a person (Perez et al. 2018, FiLM)."""
+    """Convolution whose normalised result is scaled and shifted by a code (FiLM, Perez et al. 2018)."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
@@ -40,16 +41,16 @@ class _StyledResidual(nn.Module):
 class Swapper(nn.Module):
     """Aligned face and embedding of somebody else in, the same face as that person out.
 
-    A U-Net without attention; the person enters at the bottom and on the way up. It paints a picture and a mask
-    and keeps the target where the mask is low.
+    A U-Net without attention; the person enters at the bottom and on the way up. It paints a picture and a
+    mask and keeps the target where the mask is low.
     """
 
     def __init__(self, widths: tuple[int, int, int, int] = (24, 48, 96, 128), depth: int = 3):
         super().__init__()
         self.person = nn.Sequential(nn.Linear(LATENT, CODE), nn.SiLU(), nn.Linear(CODE, CODE), nn.SiLU())
         self.enter = nn.Sequential(conv_norm(3, widths[0]), nn.LeakyReLU(0.1))
-        steps = zip(widths[:-1], widths[1:], strict=True)
-        self.down = nn.ModuleList(nn.Sequential(conv_norm(a, b, 3, 2), nn.LeakyReLU(0.1)) for a, b in steps)
+        steps = [nn.Sequential(conv_norm(a, b, 3, 2), nn.LeakyReLU(0.1)) for a, b in pairwise(widths)]
+        self.down = nn.ModuleList(steps)
         self.middle = nn.ModuleList(_StyledResidual(widths[-1]) for _ in range(depth))
         upward = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.up = nn.ModuleList(_Styled(below + width, width) for below, width in upward)
@@ -79,7 +80,7 @@ class Swapper(nn.Module):
 
 
 def export_swapper(swapper: Swapper, path: str | Path) -> Path:
-    """Write the swapper as INSwapper expects it: inputs target, source; `emap`, here the identity, comes last.
+    """Write the swapper as INSwapper expects it: inputs target, source; `emap`, the identity, comes last.
 
     `INSwapper` multiplies the unit embedding by `emap` and normalises again.
     """

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from emoji_adapter.microworld.networks.align import align_batch, jitter
-from emoji_adapter.microworld.networks.recogniser import SIZE as CROP
-from emoji_adapter.microworld.networks.recogniser import normalise, recognise
+from emoji_adapter.microworld.networks.recogniser import SIZE as CROP, normalise, recognise
 from emoji_adapter.microworld.networks.recogniser_loss import second_view
 from emoji_adapter.microworld.networks.swapper import SIZE, Swapper
 from emoji_adapter.renderer.parameters import FaceParameters, sample_identity
@@ -40,7 +39,7 @@ def swapper_loss(
     drawn: tuple[Rendered, Rendered, Rendered],
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Difference of pictures, of their edges at three scales and of their embeddings; "total" is what to minimise.
+    """Difference of pictures, of edges at three scales and of embeddings; "total" is what to minimise.
 
     Pixels count more where target and answer differ. `recogniser` is frozen and in evaluation mode.
 

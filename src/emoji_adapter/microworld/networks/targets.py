@@ -12,7 +12,7 @@ REACH = 1.5
 """Anchors within so many strides (and half a box) of the middle of the face answer for it."""
 NEAR = 0.6
 SHARED = 0.95
-"""In octaves between the sizes of face and anchor: up to NEAR it answers, up to SHARED nobody minds if it does."""
+"""In octaves between the sizes of face and anchor: up to NEAR it answers, up to SHARED it may."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Assignment:
 
 
 def assign(where: Anchors, faces: Faces) -> Assignment:
-    """Give every face the anchors near its middle and of about its size (our choice, after FCOS centre sampling).
+    """Give every face the anchors near its middle and of about its size (our choice, after FCOS).
 
     The anchor size nearest to the face's always answers. An anchor near two faces answers for the nearer one.
     """

@@ -1,5 +1,6 @@
 """The expression teacher: blendshapes from an expression crop, for filters and losses, never for scores."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ class BlendshapeTeacher(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int] = (24, 48, 80, 96), hidden: int = 96):
         super().__init__()
         layers: list[nn.Module] = [conv_norm(3, widths[0], 5, 2), nn.SiLU()]
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [
                 conv_norm(before, after, 3, 2),
                 nn.SiLU(),
@@ -42,6 +43,7 @@ class BlendshapeTeacher(nn.Module):
             nn.SiLU(),
             nn.Linear(hidden, len(DRAWN)),
         )
+        self.spread: Tensor
         spread = torch.zeros(len(DRAWN), len(ARKIT))
         spread[torch.arange(len(DRAWN)), torch.tensor(DRAWN_INDEX)] = 1.0
         self.register_buffer("spread", spread, persistent=False)
@@ -78,7 +80,7 @@ def teacher_loss(
 
 
 def export_teacher(teacher: BlendshapeTeacher, path: str | Path, size: int = 112) -> Path:
-    """Write the teacher as ONNX: "crops" batch x 3 x size x size, RGB in [0, 1], to "blendshapes" batch x 52."""
+    """Write the teacher as ONNX: "crops", batch x 3 x size x size in [0, 1], to "blendshapes", batch x 52."""
     dynamic = {"crops": {0: "batch"}, "blendshapes": {0: "batch"}}
     example = torch.zeros(1, 3, size, size)
     return export_onnx(teacher, [example], path, inputs=["crops"], outputs=["blendshapes"], dynamic=dynamic)
