@@ -15,7 +15,7 @@ cv2.setNumThreads(1)
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """Switch the run-time check of annotations off, for arguments of a wrong type that we refuse in our own words."""
+    """Switch the check of annotations off, for arguments of a wrong type that we refuse in our own words."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
@@ -23,7 +23,7 @@ def unchecked() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def face_pack() -> Path:
-    """The embedded face pack. It ships with the project, so its absence is a failure, not a reason to skip."""
+    """The embedded face pack. It ships with the project: its absence is a failure, not a reason to skip."""
     from emoji_adapter.config import packaged_part
 
     return packaged_part("faces")

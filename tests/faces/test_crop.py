@@ -1,4 +1,4 @@
-"""The expression crop: brows to jaw inside, background out; a record that travels; batches equal single crops."""
+"""The expression crop: brows to jaw inside, background out; its record; batches equal single crops."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,6 @@
+"""`python -m emoji_adapter` is the command line `emoji-adapter`."""
+
+from emoji_adapter.cli import main
+
+if __name__ == "__main__":
+    main()
