@@ -49,12 +49,13 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(cls=LazyGroup, name="emoji-adapter", no_args_is_help=True, add_completion=False)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         from importlib.metadata import version
 
         typer.echo(f"emoji_adapter {version('emoji_adapter')}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -109,12 +110,12 @@ def _explain(error: Exception) -> int:
 
 
 def _explain_usage(error: Any) -> int:
-    message = error.format_message().strip()
+    message = error.format_message().strip().removesuffix(".")
     if not message:  # "no arguments: show the help"
         return error.exit_code
     context = getattr(error, "ctx", None)
     advice = f" See `{context.command_path} --help`." if context else ""
-    _say(f"Error: {message}{advice}")
+    _say(f"Error: {message}.{advice}")
     return error.exit_code
 
 

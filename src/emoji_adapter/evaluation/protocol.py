@@ -1,13 +1,14 @@
 """What an evaluation needs from outside: a benchmark that asks and judges that read."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from PIL.Image import Image
 
 from emoji_adapter.metrics.records import Cell, Readings
 
 
+@runtime_checkable
 class Benchmark(Protocol):
     """A set of cells with their pictures. Cells are asked for by number, 0 to len(cells) - 1."""
 
@@ -29,6 +30,7 @@ class Benchmark(Protocol):
         ...
 
 
+@runtime_checkable
 class Judges(Protocol):
     """Networks that score and do nothing else."""
 

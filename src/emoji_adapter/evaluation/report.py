@@ -30,7 +30,8 @@ def sample_sheet(judged: Judged, style: str, count: int = 10) -> Image:
         count: at most so many, spread over people and expressions.
     """
     numbers = [number for number, cell in enumerate(judged.cells) if cell.style == style]
-    numbers = numbers[:: max(1, len(numbers) // count)][:count]
+    count = min(count, len(numbers))
+    numbers = [numbers[(k * len(numbers) // count + k) % len(numbers)] for k in range(count)]
     rows = [row for row in judged.rows if row.name != ORACLE] + [judged.row(ORACLE)]
     pictures = [[*judged.inputs[number], *(row.images[number] for row in rows)] for number in numbers]
     return grid(pictures, ["identity", "expression", *(_short(row.name) for row in rows)])

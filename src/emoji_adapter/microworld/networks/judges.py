@@ -9,14 +9,13 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
-from typing_extensions import Self
 
 from emoji_adapter.errors import WeightsNotFoundError
 from emoji_adapter.microworld.networks.depthwise import DepthwiseTrunk, PlacePool
@@ -28,6 +27,9 @@ from emoji_adapter.renderer.vocabulary import ACCESSORIES, BACKGROUNDS, STYLES
 
 SKIN_NAMES = ("skin_tone", "skin_hue")
 """The identity numbers that are skin."""
+
+
+J = TypeVar("J", bound="Judge")
 
 
 class Judge(nn.Module, ABC):
@@ -64,7 +66,7 @@ class Judge(nn.Module, ABC):
             os.replace(part, folder / f"{self.name}.{suffix}")
 
     @classmethod
-    def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> Self:
+    def load(cls: type[J], folder: str | Path, device: torch.device | str = "cpu") -> J:
         """Read a judge in full precision, ready to score.
 
         Args:

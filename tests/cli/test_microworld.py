@@ -1,0 +1,20 @@
+from pathlib import Path
+
+import pytest
+
+from emoji_adapter.cli import main
+
+
+def test_render_makes_a_folder_of_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "people"
+    words = ["--people", "2", "--per-person", "2", "--size", "40", "--device", "cpu", "--split", "test"]
+    assert main(["microworld", "render", "--out", str(out), *words]) == 0
+    assert capsys.readouterr().out == f"4 pictures of 2 people in {out}\n"
+    assert len(list(out.glob("person_*/*.png"))) == len(list(out.glob("person_*/*.txt"))) == 4
+
+
+def test_render_refuses_an_occupied_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").touch()
+    assert main(["microworld", "render", "--out", str(tmp_path), "--people", "1"]) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+    assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
