@@ -91,7 +91,7 @@ def build(
             raise InputError(f"No stage {stage!r}; known are {list(STAGES)}.")
         if not _done(shop, stage).exists():
             _run(shop, stage, recipe)
-    write_card(shop, recipe)
+    write_card(shop)
 
 
 def _done(shop: Workshop, stage: str) -> Path:
@@ -141,7 +141,7 @@ def machine(device: torch.device) -> str:
     return torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} CPU cores, {platform.machine()}"
 
 
-def write_card(shop: Workshop, recipe: str) -> None:
+def write_card(shop: Workshop) -> None:
     """Gather what is known of every finished stage in `card.json`."""
     path = shop.out / "card.json"
     card = json.loads(path.read_text()) if path.exists() else {}
@@ -151,6 +151,6 @@ def write_card(shop: Workshop, recipe: str) -> None:
     }  # fmt: skip
     done = {s: json.loads(_done(shop, s).read_text()) for s in STAGES if _done(shop, s).exists()}
     card["stages"] = card.get("stages", {}) | done
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(card, indent=2) + "\n")
     os.replace(partial, path)

@@ -132,6 +132,10 @@ def fit(shop: Workshop, stage: str, model: nn.Module, loss: Loss, *, save_every:
         A copy with averaged weights, in eval mode.
     """
     recipe = shop.recipes[stage]
+    if shop.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        model = model.to(memory_format=torch.channels_last)
     run = _Run(model.to(shop.device).train(), recipe, shop.state / stage / "state.safetensors")
     run.load()
     limit, begun, saved, shown = recipe.minutes * 60, time.monotonic() - run.seconds, time.monotonic(), 0.0
@@ -160,4 +164,4 @@ def fit(shop: Workshop, stage: str, model: nn.Module, loss: Loss, *, save_every:
     run.save()
     bar.close()
     shop.figures.setdefault(stage, {}).update(steps=run.step, seconds=round(run.seconds), loss=round(shown, 5), batch=recipe.batch)
-    return run.average.eval()
+    return run.average.to(memory_format=torch.contiguous_format).eval()

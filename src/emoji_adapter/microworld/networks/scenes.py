@@ -52,7 +52,7 @@ def canvas_plan(step: int, pixels: int = 2**23, most: int = 384) -> tuple[int, i
 def detector_scenes(drawn: Rendered, generator: torch.Generator, *, count: int, size: int) -> Scenes:
     """Lay drawn pictures out at random.
 
-    As in insightface, a picture that is not square lies in the upper left corner of its canvas; beyond is black.
+    As in insightface, a picture that is not square lies in the upper left corner; beyond is black.
 
     Args:
         drawn: a pool of pictures of any size, on the generator's device; each may be used more than once.

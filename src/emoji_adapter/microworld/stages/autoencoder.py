@@ -39,9 +39,9 @@ def _gradients(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def build(shop: Workshop) -> None:
     """Train it, fold the normalisation of its latents into its 1x1 convolutions, save it."""
-    model = make_autoencoder().to(memory_format=torch.channels_last)
+    model = make_autoencoder()
     if shop.warm:
-        model = _unnormalised(AutoencoderKL.from_pretrained(shop.warm / "checkpoint" / "vae", torch_dtype=torch.float32))
+        model = AutoencoderKL.from_pretrained(shop.warm / "checkpoint" / "vae", torch_dtype=torch.float32)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         rendered = render(sample(batch, generator))
@@ -57,7 +57,7 @@ def build(shop: Workshop) -> None:
     trained = fit(shop, "autoencoder", model, loss)
     _normalise(trained, shop)
     shop.figures["autoencoder"] |= psnr(trained, shop)
-    save_half(trained.to(memory_format=torch.contiguous_format), shop.out / "checkpoint" / "vae")
+    save_half(trained, shop.out / "checkpoint" / "vae")
 
 
 @torch.no_grad()
@@ -74,11 +74,6 @@ def _normalise(model: AutoencoderKL, shop: Workshop) -> None:
     before.bias.mul_(scale).add_(shift)
     after.bias.add_(after.weight[:, :, 0, 0] @ mean)
     after.weight.mul_(deviation[None, :, None, None])
-
-
-def _unnormalised(model: AutoencoderKL) -> AutoencoderKL:
-    """A shipped autoencoder as a start: it is trained on as it is and normalised again at the end."""
-    return model.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

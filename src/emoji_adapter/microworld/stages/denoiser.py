@@ -1,6 +1,7 @@
 """The base model: a small latent diffusion U-Net on text, saved as a stock diffusers checkpoint."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -41,10 +42,16 @@ def make_scheduler() -> DDIMScheduler:
 
 
 class Album:
-    """Latents of many pictures and the text states of their captions, ready on the device."""
+    """Latents of many pictures and the text states of their captions, ready on the device.
+
+    Args:
+        shop: where the finished autoencoder and text encoder lie.
+        count: how many pictures.
+        look: changes each picture before it is encoded.
+    """
 
     @torch.no_grad()
-    def __init__(self, shop: Workshop, count: int, share_expression: float = 0.5):
+    def __init__(self, shop: Workshop, count: int, look: Callable[[Tensor], Tensor] | None = None):
         self.encoder = CLIPTextModel.from_pretrained(shop.out / "checkpoint" / "text_encoder", dtype=torch.float32)
         self.encoder.to(shop.device).eval().requires_grad_(False)
         tokenizer = CLIPTokenizer.from_pretrained(shop.out / "checkpoint" / "tokenizer")
@@ -53,8 +60,10 @@ class Album:
         for start in range(0, count, 500):
             parameters = sample(min(500, count - start), generator)
             with shop.autocast():
-                latents.append(vae.encode(render(parameters).image * 2 - 1).latent_dist.mean.half())
-            tokens.append(tokenize(tokenizer, captions(parameters.to("cpu"), start, share_expression)))
+                picture = render(parameters).image
+                picture = look(picture) if look else picture
+                latents.append(vae.encode(picture * 2 - 1).latent_dist.mean.half())
+            tokens.append(tokenize(tokenizer, captions(parameters.to("cpu"), start)))
         self.latents = torch.cat(latents)
         unique, self.which = torch.unique(torch.cat(tokens), dim=0, return_inverse=True)
         self.which = self.which.to(shop.device)
@@ -85,13 +94,12 @@ def build(shop: Workshop) -> None:
     recipe = shop.recipes["denoiser"]
     album = Album(shop, min(PICTURES, recipe.steps * recipe.batch))
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(shop.device)
-    unet.to(memory_format=torch.channels_last)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         return diffusion_loss(unet, scheduler, *album.batch(batch, generator), generator)
 
     trained = fit(shop, "denoiser", unet, loss)
-    save_half(trained.to(memory_format=torch.contiguous_format), shop.out / "checkpoint" / "unet")
+    save_half(trained, shop.out / "checkpoint" / "unet")
     make_scheduler().save_pretrained(shop.out / "checkpoint" / "scheduler")
     write_model_index(shop.out / "checkpoint")
 
