@@ -1,6 +1,7 @@
 """The judges of the micro-world at work: pictures in, readings out, and how far to trust them."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class MicroJudges:
         self.identity = IdentityJudge.load(folder, device)
         self.expression = ExpressionJudge.load(folder, device)
         self.scene = SceneJudge.load(folder, device)
-        self.analyzer = analyzer or FaceAnalyzer()
+        self.analyzer = analyzer or FaceAnalyzer(threads=1)
 
     def read(self, images: Sequence[Image.Image], *, count_faces: bool = True) -> Readings:
         """Judge pictures.
@@ -59,8 +60,16 @@ class MicroJudges:
             for start in range(0, len(images), _BATCH)
         ]
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        faces = [len(self.analyzer.detect(image)) for image in images] if count_faces else [1] * len(images)
+        faces = self._count(images) if count_faces else [1] * len(images)
         return Readings(**columns, faces=np.array(faces))
+
+    def _count(self, images: Sequence[Image.Image]) -> list[int]:
+        def count(image: Image.Image) -> int:
+            return len(self.analyzer.detect(image))
+
+        first = [count(image) for image in images[:1]]  # loads the detector before threads share it
+        with ThreadPoolExecutor() as pool:
+            return first + list(pool.map(count, images[1:]))
 
     @torch.inference_mode()
     def _read(self, batch: np.ndarray) -> dict[str, np.ndarray]:
