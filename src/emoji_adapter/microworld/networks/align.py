@@ -1,5 +1,7 @@
 """Batched face alignment on the device of the pictures: what insightface's `norm_crop` does one by one."""
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -52,7 +54,9 @@ def similarity(
 
 def invert(matrix: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "batch 2 3"]:
     """Inverse of affine matrices."""
-    linear = torch.linalg.inv(matrix[..., :2])
+    (a, b), (c, d) = (matrix[:, row, :2].unbind(-1) for row in (0, 1))
+    determinant = (a * d - b * c)[:, None, None]
+    linear = torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / determinant
     return torch.cat([linear, -(linear @ matrix[..., 2:])], 2)
 
 
@@ -72,8 +76,8 @@ def warp(
     points = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
     inverse = invert(matrix.float())
     where = points @ inverse.transpose(1, 2)
-    span = torch.tensor([width - 1, height - 1], device=images.device, dtype=torch.float32)
-    grid = (where * (2.0 / span) - 1.0).reshape(-1, size, size, 2)
+    x, y = where[..., 0] * (2.0 / (width - 1)) - 1.0, where[..., 1] * (2.0 / (height - 1)) - 1.0
+    grid = torch.stack([x, y], -1).reshape(-1, size, size, 2)
     return functional.grid_sample(images.float(), grid, padding_mode="zeros", align_corners=True)
 
 
@@ -92,7 +96,7 @@ def align_batch(
         zoom: see `template`.
     """
     with torch.autocast(images.device.type, enabled=False):
-        target = template(size, zoom).to(landmarks.device).expand(len(landmarks), 5, 2)
+        target = _template_on(landmarks.device, size, zoom).expand(len(landmarks), 5, 2)
         return warp(images, similarity(landmarks.float(), target), size)
 
 
@@ -101,16 +105,26 @@ def expression_crops(
 ) -> Float[Tensor, "batch 3 size size"]:
     """Crops of pictures in [0, 1] as `ExpressionCrop.crop` cuts them: grey outside picture and face oval."""
     with torch.autocast(images.device.type, enabled=False):
-        goal = (
-            torch.from_numpy(geometry.template(crop.size, crop.zoom, crop.rise)).float().to(landmarks.device)
-        )
+        goal, oval = _crop_on(landmarks.device, crop)
         matrix = similarity(landmarks.float(), goal.expand(len(landmarks), 5, 2))
         grey = geometry.GREY / 255.0
         aligned = warp(images - grey, matrix, crop.size) + grey
         if not crop.mask:
             return aligned
-        oval = torch.from_numpy(geometry.face_mask(crop.size, crop.zoom, crop.rise)).to(images.device)
         return torch.where(oval, aligned, grey)
+
+
+@lru_cache(maxsize=16)
+def _template_on(device: torch.device, size: int, zoom: float) -> Tensor:
+    """`template` on a device, copied there once."""
+    return template(size, zoom).to(device)
+
+
+@lru_cache(maxsize=16)
+def _crop_on(device: torch.device, crop: ExpressionCrop) -> tuple[Tensor, Tensor]:
+    """Landmarks and face oval of a kind of crop on a device, copied there once."""
+    goal = torch.from_numpy(geometry.template(crop.size, crop.zoom, crop.rise)).float()
+    return goal.to(device), torch.from_numpy(geometry.face_mask(crop.size, crop.zoom, crop.rise)).to(device)
 
 
 def jitter(

@@ -48,9 +48,9 @@ def detector_figures(
         "found_two": share of pictures of two people with exactly two; "false_hits": share of face-free
         pictures in which something is found; "landmark_error": mean distance in eye distances.
     """
-    generator = torch.Generator().manual_seed(seed)
+    people, generator = people.to("cpu"), torch.Generator().manual_seed(seed)
     detect = detector(pack)
-    counts, errors, pairs, hits = [], [], [], []
+    counts, errors, pairs = [], [], []
     for drawn in _portraits(people):
         pictures = to_bytes(drawn.image)
         truth = drawn.landmarks.numpy()

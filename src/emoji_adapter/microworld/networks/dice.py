@@ -32,8 +32,12 @@ class Dice:
 
     def kind(self, weights: tuple[float, ...], *shape: int) -> Tensor:
         """Positions in `weights`, as often as these say."""
-        edges = torch.tensor(weights, device=self.device).cumsum(0)
-        return torch.searchsorted(edges / edges[-1], self.uniform(*shape)).clamp_max(len(weights) - 1)
+        total, value, below = sum(weights), self.uniform(*shape), 0.0
+        out = torch.zeros(shape, dtype=torch.long, device=self.device)
+        for weight in weights[:-1]:
+            below += weight / total
+            out += value >= below
+        return out
 
     def spread(self, low: float, high: float, *shape: int) -> Tensor:
         """Between low and high, uniform in the logarithm."""

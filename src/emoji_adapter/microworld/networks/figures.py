@@ -29,8 +29,8 @@ def recogniser_figures(
         generator: of the second pictures, on the same device.
 
     Returns:
-        "same", "different": mean cosines; "different_spread": standard deviation; "equal_error": error rate at the
-        threshold where false matches and false refusals are as many; "top1": share whose best match is right.
+        "same", "different": mean cosines; "different_spread": standard deviation; "equal_error": error rate
+        where false matches and false refusals are as many; "top1": share matched rightly.
     """
     first, second = _embed(network, people), _embed(network, second_view(people, generator))
     cosines = first @ second.T
