@@ -94,7 +94,7 @@ def components(seed: int = 0) -> dict:
         "text_encoder": CLIPTextModel(text).eval(),
         "tokenizer": words,
         "unet": unet(seed),
-        "scheduler": DDIMScheduler(),
+        "scheduler": DDIMScheduler(steps_offset=1, clip_sample=False),
         "safety_checker": None,
         "feature_extractor": None,
         "requires_safety_checker": False,

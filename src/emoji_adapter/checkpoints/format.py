@@ -34,7 +34,8 @@ def save_adapter(adapter: EmojiAdapter, folder: str | Path, dtype: torch.dtype |
         dtype: number format of the file, e.g. `torch.float16`; that of the adapter unless told.
     """
     if dtype is not None:
-        adapter = torch.nn.Module.to(copy.deepcopy(adapter), dtype)
+        adapter = copy.deepcopy(adapter)
+        torch.nn.Module.to(adapter, dtype)
     adapter.save_pretrained(folder)
 
 
@@ -69,7 +70,8 @@ def load_adapter(
         raise AdapterFormatError(f"{file} {_DAMAGED} ({error}). Fetch or save it again.") from error
     _check_weights(weights, adapter, file)
     adapter.load_state_dict(weights)
-    return torch.nn.Module.to(adapter, dtype)
+    torch.nn.Module.to(adapter, dtype)
+    return adapter
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The parts of the adapter: which weights belong to which branch, and how large they are in the micro-world."""
+"""The parts of the adapter: which weights belong to which branch, and their sizes in the micro-world."""
 
 BRANCHES = {
     "identity": ("identity_projection", "to_k_identity", "to_v_identity"),

@@ -1,0 +1,1 @@
+"""Stock diffusers pipelines that understand `identity_image` and `expression`."""

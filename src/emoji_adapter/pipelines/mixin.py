@@ -1,0 +1,295 @@
+"""What a stock diffusers pipeline needs to draw a given person with a given expression."""
+
+import difflib
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emoji_adapter.checkpoints.format import check_fits, load_adapter
+from emoji_adapter.errors import InputError
+from emoji_adapter.faces.analysis import FacePolicy
+from emoji_adapter.faces.images import ImageSource
+from emoji_adapter.models.adapter import EmojiAdapter
+from emoji_adapter.models.attention import CARRIER, LayerKV
+from emoji_adapter.models.layers import scale_of_layers
+from emoji_adapter.pipelines.faces import FaceEncoders
+from emoji_adapter.pipelines.pairing import expressions_of, people_of, rows_of
+from emoji_adapter.pipelines.signature import own_arguments
+from emoji_adapter.pipelines.window import ControlWindow
+
+LayerScale = float | Mapping[str, float]
+
+
+_Stock: Any = object
+"""What the mixin stands in front of: the stock pipeline, which only the concrete class names."""
+
+
+class EmojiAdapterMixin(_Stock):
+    """Turns faces into keys and values, then calls the stock pipeline that follows it among the bases.
+
+    The stock class must have a `unet`; the concrete class lists `emoji_adapter` among its optional
+    components and calls `_start` in `__init__`.
+    """
+
+    emoji_adapter: EmojiAdapter | None
+    _emoji_scales: Mapping[str, LayerScale] = {"identity": 1.0, "expression": 1.0}
+    _face_encoders: FaceEncoders | None = None
+
+    def load_emoji_adapter(
+        self, pretrained_model_name_or_path: str | Path | EmojiAdapter = "micro", **kwargs: Any
+    ) -> None:
+        """Loads an adapter and attaches it; an earlier one is replaced.
+
+        Args:
+            pretrained_model_name_or_path: "micro" (embedded), a folder, a `.safetensors` file, a Hub id, or
+                an `EmojiAdapter`, which is then shared.
+            **kwargs: as of `load_ip_adapter`: subfolder, weight_name, revision, token, cache_dir,
+                local_files_only, force_download.
+
+        Raises:
+            WeightsNotFoundError: nothing is there.
+            AdapterFormatError: not an adapter, damaged, or of a later format.
+            AdapterMismatchError: it was made for another kind of U-Net, or another extension sits in its
+                layers. The pipeline is then as it was.
+        """
+        name = pretrained_model_name_or_path
+        adapter = name if isinstance(name, EmojiAdapter) else load_adapter(name, unet=self.unet, **kwargs)
+        check_fits(adapter.config, self.unet)
+        before = self.emoji_adapter
+        if before is not None:
+            before.detach(self.unet)
+        try:
+            adapter.attach(self.unet)
+        except Exception:
+            if before is not None:
+                before.attach(self.unet)
+            raise
+        self.register_modules(emoji_adapter=adapter)
+        self._emoji_scales = EmojiAdapterMixin._emoji_scales
+        self._face_encoders = None
+
+    def unload_emoji_adapter(self) -> None:
+        """Removes the adapter; the pipeline is then exactly the stock one again."""
+        if self.emoji_adapter is not None:
+            self.emoji_adapter.detach(self.unet)
+        self.register_modules(emoji_adapter=None)
+        self._emoji_scales = EmojiAdapterMixin._emoji_scales
+        self._face_encoders = None
+
+    def set_emoji_adapter_scale(
+        self, identity: LayerScale | None = None, expression: LayerScale | None = None
+    ) -> None:
+        """Sets how strongly each branch acts; 0 for both gives the plain pipeline's pictures, bit for bit.
+
+        Args:
+            identity: 0 (off) to 1 (as trained) or above; or layer pattern -> number, e.g. `{"up_blocks":
+                0.8}`, where layers that no pattern means get 0. None leaves it as it is.
+            expression: likewise.
+
+        Raises:
+            InputError: no adapter is loaded, a number is negative or not finite, or a pattern means no layer.
+        """
+        adapter = self._require_adapter()
+        given = {"identity": identity, "expression": expression}
+        for branch, scale in given.items():
+            if scale is not None:
+                _check_scale(branch, scale, adapter.config[f"{branch}_layers"] or [])
+        self._emoji_scales = {
+            b: self._emoji_scales[b] if scale is None else scale for b, scale in given.items()
+        }
+
+    @property
+    def face_encoders(self) -> FaceEncoders:
+        """Face pack and expression encoder of the adapter; may be set, to share them between pipelines."""
+        if self._face_encoders is None:
+            self._face_encoders = FaceEncoders(self._require_adapter().config)
+        return self._face_encoders
+
+    @face_encoders.setter
+    def face_encoders(self, encoders: FaceEncoders) -> None:
+        self._face_encoders = encoders
+
+    def encode_identity(
+        self, pictures: ImageSource | Sequence[ImageSource], face_policy: FacePolicy = "largest"
+    ) -> Tensor:
+        """Embedding `[512]` of one person, to pass as `identity_embeds`.
+
+        Args:
+            pictures: one or several pictures of that person.
+            face_policy: which of several faces: "largest", an index from the largest, or "raise".
+        """
+        (pictures,) = people_of(pictures, prompts=1)
+        return self.face_encoders.identity(pictures, face_policy)
+
+    def encode_expression(self, picture: ImageSource, face_policy: FacePolicy = "largest") -> Tensor:
+        """Patch features `[patches, dim]` of an expression picture, to pass as `expression_embeds`."""
+        return self.face_encoders.expression(picture, face_policy, self._execution_device)
+
+    def __call__(
+        self,
+        *args: Any,
+        identity_image: Any = None,
+        expression: Any = None,
+        identity_embeds: Any = None,
+        expression_embeds: Any = None,
+        control_start: float = 0.0,
+        control_end: float = 1.0,
+        face_policy: FacePolicy = "largest",
+        **kwargs: Any,
+    ) -> Any:
+        """Draws pictures of a prompt with the face of a person and an expression; each may be left out.
+
+        Args:
+            *args: of the stock pipeline.
+            identity_image: who: a picture (path, PIL, array); with one prompt a list of pictures of one
+                person; with several prompts a list with one picture, or one list of pictures, for each.
+            expression: what the face does: a picture, or a list with one for each prompt.
+            identity_embeds: instead of `identity_image`: `[512]`, `[1, 512]` or `[prompts, 512]`, from
+                `encode_identity`.
+            expression_embeds: instead of `expression`: patch features `[patches, dim]` or `[prompts,
+                patches, dim]`, from `encode_expression`; or blendshapes `[52]` or `[prompts, 52]`.
+            control_start: share of the steps that pass before both act.
+            control_end: share of the steps after which they stop.
+            face_policy: which of several faces: "largest", an index from the largest, or "raise".
+            **kwargs: of the stock pipeline.
+
+        Raises:
+            InputError: arguments that contradict each other, or lists of unequal length.
+            FaceError: no face, several (policy "raise"), or one too small.
+        """
+        arguments = _by_name(super().__call__, args, kwargs)
+        window = ControlWindow(control_start, control_end)
+        _require_one_of(identity_image=identity_image, identity_embeds=identity_embeds)
+        _require_one_of(expression=expression, expression_embeds=expression_embeds)
+        prompts = _number_of_prompts(arguments)
+        if identity_image is not None:
+            people = people_of(identity_image, prompts)
+            identity_embeds = torch.stack([self.encode_identity(person, face_policy) for person in people])
+        if expression is not None:
+            templates = expressions_of(expression, prompts)
+            expression_embeds = torch.stack([self.encode_expression(t, face_policy) for t in templates])
+        if identity_embeds is None and expression_embeds is None:
+            return super().__call__(**arguments)
+
+        plain = arguments.get("cross_attention_kwargs")
+        if plain is not None and CARRIER in plain:
+            raise InputError(
+                f"cross_attention_kwargs may not hold {CARRIER!r}: the emoji adapter travels there."
+            )
+        images_per_prompt = arguments.get("num_images_per_prompt") or 1
+        kv = self._keys_and_values(identity_embeds, expression_embeds, prompts, images_per_prompt)
+        arguments["cross_attention_kwargs"] = {**(plain or {}), CARRIER: kv}
+        window.narrow(arguments, plain)
+        return super().__call__(**arguments)
+
+    def load_ip_adapter(self, *args: Any, **kwargs: Any) -> None:
+        """Refused while an emoji adapter is loaded: both want the cross-attention layers."""
+        if self.emoji_adapter is not None:
+            raise InputError(
+                "load_ip_adapter replaces the processors of all cross-attention layers, some of which the "
+                "emoji adapter uses. Call unload_emoji_adapter() first; one of the two can be loaded at a "
+                "time."
+            )
+        super().load_ip_adapter(*args, **kwargs)
+
+    def unload_ip_adapter(self) -> None:
+        """As in the stock pipeline, which makes all processors anew; ours are taken out meanwhile."""
+        if self.emoji_adapter is not None:
+            self.emoji_adapter.detach(self.unet)
+        super().unload_ip_adapter()
+        if self.emoji_adapter is not None:
+            self.emoji_adapter.attach(self.unet)
+
+    def _start(self, adapter: EmojiAdapter | None) -> None:
+        """Takes over the adapter that `__init__` was given."""
+        self.register_modules(emoji_adapter=adapter)
+        if adapter is not None:
+            check_fits(adapter.config, self.unet)
+            self._attach(adapter)
+
+    def _attach(self, adapter: EmojiAdapter) -> None:
+        """Attaches unless that is done; slicing, fusing or another pipeline's unload may have undone it."""
+        if not adapter.is_attached(self.unet):
+            adapter.detach(self.unet)
+            adapter.attach(self.unet)
+
+    @torch.no_grad()
+    def _keys_and_values(
+        self, identity_embeds: Any, expression_embeds: Any, prompts: int, images_per_prompt: int
+    ) -> dict[str, LayerKV]:
+        adapter = self._require_adapter()
+        self._attach(adapter)
+        if (adapter.device, adapter.dtype) != (self._execution_device, self.unet.dtype):
+            torch.nn.Module.to(adapter, self._execution_device, self.unet.dtype)
+
+        def rows(embeds: Any, what: str) -> Tensor:
+            return rows_of(embeds, prompts, images_per_prompt, what).to(adapter.device, adapter.dtype)
+
+        identity_tokens = expression_tokens = None
+        if identity_embeds is not None:
+            identity_embeds = _batched(identity_embeds, 1)
+            identity_tokens = adapter.identity_tokens_of(rows(identity_embeds, "identity_embeds"))
+        if expression_embeds is not None:
+            blendshapes = torch.as_tensor(expression_embeds).shape[-1] == adapter.config["blendshapes"]
+            expression_embeds = rows(
+                _batched(expression_embeds, 1 if blendshapes else 2), "expression_embeds"
+            )
+            tokens_of = adapter.blendshape_tokens_of if blendshapes else adapter.expression_tokens_of
+            expression_tokens = tokens_of(expression_embeds)
+        return adapter(
+            identity_tokens,
+            expression_tokens,
+            self._emoji_scales["identity"],
+            self._emoji_scales["expression"],
+        )
+
+    def _require_adapter(self) -> EmojiAdapter:
+        if self.emoji_adapter is None:
+            raise InputError("No emoji adapter is loaded. Call load_emoji_adapter() first.")
+        return self.emoji_adapter
+
+
+def _by_name(call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a stock call by name; one that is nearly one of ours, and not stock, is refused."""
+    arguments = dict(inspect.signature(call).bind(*args, **kwargs).arguments)
+    rest = arguments.pop("kwargs", {})
+    ours = [parameter.name for parameter in own_arguments(EmojiAdapterMixin.__call__)]
+    for name in rest:
+        nearest = difflib.get_close_matches(name, ours, n=1, cutoff=0.75)
+        if nearest:
+            raise InputError(f"There is no argument {name!r}; did you mean {nearest[0]!r}?")
+    return {**arguments, **rest}
+
+
+def _number_of_prompts(arguments: Mapping[str, Any]) -> int:
+    prompt, embeds = arguments.get("prompt"), arguments.get("prompt_embeds")
+    if isinstance(prompt, list):
+        return len(prompt)
+    return 1 if prompt is not None or embeds is None else len(embeds)
+
+
+def _require_one_of(**given: Any) -> None:
+    if all(value is not None for value in given.values()):
+        raise InputError(f"Give either {' or '.join(given)}, not both.")
+
+
+def _batched(embeds: Any, dims: int) -> Tensor:
+    """Adds the axis of prompts where it is missing; `dims` is the number of axes without it."""
+    embeds = torch.as_tensor(embeds)
+    return embeds[None] if embeds.ndim == dims else embeds
+
+
+def _check_scale(branch: str, scale: LayerScale, layers: Sequence[str]) -> None:
+    for value in scale.values() if isinstance(scale, Mapping) else [scale]:
+        if not isinstance(value, Real) or not math.isfinite(value) or value < 0:
+            raise InputError(
+                f"The {branch} scale must be a number from 0 (off) to 1 (as trained) or somewhat above, got "
+                f"{value!r}."
+            )
+    scale_of_layers(layers, scale)
