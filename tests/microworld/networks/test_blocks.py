@@ -22,6 +22,7 @@ def test_in_the_end_training_equals_running_for_batches_of_two_kinds():
     features = _batch(0.0, 2.0)
     trained = layer(features)
     assert torch.allclose(trained, layer.eval()(features), atol=0.05)
+    assert layer.running_mean is not None
     assert 0.3 < float(layer.running_mean.mean()) < 0.7
     assert abs(float(trained.detach().mean())) > 0.2, "not the batch's own mean"
 

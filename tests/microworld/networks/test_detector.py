@@ -1,5 +1,7 @@
 """The detector: targets decode to what was planted, insightface loads it, it learns."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -70,7 +72,7 @@ def test_planted_faces_come_back_through_insightface(tmp_path, size):
         _Planted(faces, size), [torch.zeros(1, 3, size, size)], tmp_path / "det.onnx",
         inputs=["input.1"], outputs=names, dynamic={},
     )  # fmt: skip
-    model = get_model(str(path), providers=["CPUExecutionProvider"])
+    model: Any = get_model(str(path), providers=["CPUExecutionProvider"])
     found, points = model.detect(np.zeros((size, size, 3), np.uint8))
     order = np.argsort(found[:, 0])
     assert np.allclose(found[order, :4], faces.boxes[0].numpy(), atol=0.3 * scale)
@@ -129,7 +131,7 @@ def test_insightface_loads_the_export_and_agrees_with_torch(tmp_path):
     path = export_detector(network, tmp_path / "det.onnx")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     images = normalise(torch.rand(2, 3, 96, 160))
-    outputs = session.run(None, {"input.1": images.numpy()})
+    outputs: Any = session.run(None, {"input.1": images.numpy()})
     assert [o.shape[1:] for o in outputs[:3]] == [(480, 1), (120, 1), (30, 1)]
     with torch.no_grad():
         scores, boxes, points = network(images)
@@ -159,12 +161,14 @@ def test_face_free_pictures_are_as_many_as_asked():
 def test_overfitting_lowers_the_loss():
     torch.manual_seed(0)
     network = FaceDetector()
-    scenes = detector_scenes(render(sample(4, _generator())), _generator(2), count=6, size=128)
+    scenes = detector_scenes(render(sample(4, _generator())), _generator(2), count=4, size=96)
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
     first = float(detector_loss(network, scenes)["total"].detach())
-    for _ in range(30):
-        losses = detector_loss(network, scenes)
+    values = [first]
+    for _ in range(20):
+        total = detector_loss(network, scenes)["total"]
         optimiser.zero_grad()
-        losses["total"].backward()
+        total.backward()
         optimiser.step()
-    assert float(losses["total"].detach()) < 0.6 * first
+        values.append(float(total.detach()))
+    assert values[-1] < 0.75 * first

@@ -3,6 +3,7 @@
 import contextlib
 import io
 from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -38,13 +39,14 @@ from emoji_adapter.renderer.render import render
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*estimate.*:FutureWarning")
 CPU = ["CPUExecutionProvider"]
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 
 def _generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _settled(network: torch.nn.Module, *inputs: torch.Tensor) -> torch.nn.Module:
+def _settled(network: Network, *inputs: torch.Tensor) -> Network:
     """In evaluation mode with batch statistics of some inputs, and no branch at zero."""
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d) and module.affine:
@@ -57,7 +59,7 @@ def _settled(network: torch.nn.Module, *inputs: torch.Tensor) -> torch.nn.Module
 def _run(path, *inputs: torch.Tensor) -> np.ndarray:
     session = onnxruntime.InferenceSession(str(path), providers=CPU)
     names = [entry.name for entry in session.get_inputs()]
-    return session.run(None, {n: x.numpy() for n, x in zip(names, inputs, strict=True)})[0]
+    return np.asarray(session.run(None, {n: x.numpy() for n, x in zip(names, inputs, strict=True)})[0])
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,7 @@ def test_inswapper_loads_the_swapper_and_swaps(tmp_path, drawn):
     last = onnx.load(str(path)).graph.initializer[-1]
     assert (last.name, list(last.dims)) == ("emap", [512, 512])
     with contextlib.redirect_stdout(io.StringIO()):
-        model = get_model(str(path), providers=CPU)
+        model: Any = get_model(str(path), providers=CPU)
     assert type(model).__name__ == "INSwapper"
     bgr = np.ascontiguousarray((drawn.image[0] * 255).round().byte().permute(1, 2, 0).numpy()[..., ::-1])
     target = SimpleNamespace(kps=drawn.landmarks[0].numpy())
@@ -193,10 +195,10 @@ def test_recognisers_learn(kind):
 
 def test_teacher_learns():
     torch.manual_seed(0)
-    people, teacher = sample(8, _generator()), BlendshapeTeacher()
+    people, teacher = sample(5, _generator()), BlendshapeTeacher()
     picture = render(people)
     before, after = _descend(
-        teacher, lambda: teacher_loss(teacher, picture, people.expression, _generator(2)), 18, 2e-3
+        teacher, lambda: teacher_loss(teacher, picture, people.expression, _generator(2)), 14, 2e-3
     )
     assert after < 0.6 * before
 
