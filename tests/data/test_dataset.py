@@ -1,6 +1,7 @@
 """Rows drawn from a prepared set: stateless, with another picture of the same person."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -67,7 +68,9 @@ def test_a_set_that_lost_rows_is_refused(tmp_path):
 
 @pytest.mark.parametrize("what", ["vae_hash", "text_hash", "expression_crop"])
 def test_other_models_than_it_was_prepared_with_are_refused(data, what):
-    fitting = {name: getattr(data.meta, name) for name in ("vae_hash", "text_hash", "expression_crop")}
+    fitting: dict[str, Any] = {
+        name: getattr(data.meta, name) for name in ("vae_hash", "text_hash", "expression_crop")
+    }
     check_models(data.meta, **fitting)
     other = {"size": 5} if what == "expression_crop" else "other"
     with pytest.raises(DataError, match="prepared with the"):

@@ -1,5 +1,7 @@
 """Diffusion maths against the formulas and against diffusers' own schedulers."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
@@ -8,7 +10,7 @@ from emoji_adapter.errors import InputError
 from emoji_adapter.training.losses import Diffusion, diffusion_loss
 
 
-def schedule(prediction="v_prediction", zero_snr=True):
+def schedule(prediction: Any = "v_prediction", zero_snr=True) -> Any:
     return DDIMScheduler(
         prediction_type=prediction, rescale_betas_zero_snr=zero_snr, timestep_spacing="trailing"
     )

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from emoji_adapter.data.examine import (
     Examined,
@@ -19,6 +19,7 @@ from emoji_adapter.data.manifest import Refusal
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+@runtime_checkable
 class ExamineMany(Protocol):
     """Looks at pictures and yields the results in the order given."""
 

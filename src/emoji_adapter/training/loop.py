@@ -84,17 +84,17 @@ def train(
 def _run(session: Session, out: Path, progress: Progress) -> None:
     config, state = session.config, session.state
     main = session.accelerator.is_main_process
-    log = RunLog.open(out, state.step)
+    log = RunLog.open(out, state.step) if main else RunLog(out)
     pace = Pace(config.minutes if state.step == 0 else None, lambda: _wait(session.device))
     with interruptible() as interrupt:
         while state.step < state.steps:
             figures = train_step(session)
             state.step += 1
             state.steps = pace.plan(state.step, state.steps)
-            last = state.step == state.steps
+            last, stop = state.step == state.steps, interrupt.requested
             line = None
             log.add(config.batch * config.accumulate * session.accelerator.num_processes, **figures)
-            save = last or interrupt.requested or state.step % config.checkpoint_every == 0
+            save = last or stop or state.step % config.checkpoint_every == 0
             if main and (save or state.step % config.log_every == 0):
                 line = log.write(state.step, learning_rate=state.optimizer.param_groups[0]["lr"])
             if main and save:
@@ -102,7 +102,7 @@ def _run(session: Session, out: Path, progress: Progress) -> None:
             if main and config.preview_every and (last or state.step % config.preview_every == 0):
                 draw_preview(session, out / PREVIEWS)
             progress(state.step, state.steps, line)
-            if interrupt.requested:
+            if stop:
                 raise KeyboardInterrupt
 
 

@@ -24,10 +24,8 @@ def draw_preview(session: Session, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     people, templates = _chosen(session)
-    with session.state.average.applied():
-        session.state.adapter.eval()
-        blocks = [_block(session, prompt, people, templates) for prompt in session.config.preview.prompts]
-        session.state.adapter.train()
+    session.state.average.copy_to(session.pipe.emoji_adapter)
+    blocks = [_block(session, prompt, people, templates) for prompt in session.config.preview.prompts]
     path = folder / f"step-{session.state.step:08d}.png"
     partial = path.with_suffix(".partial")
     Image.fromarray(np.concatenate(blocks)).save(partial, format="PNG")

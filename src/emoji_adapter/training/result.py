@@ -26,8 +26,8 @@ def save_result(session: Session, folder: Path) -> None:
         session: a run that has done its steps.
         folder: of the adapter.
     """
-    with session.state.average.applied():
-        adapter = copy.deepcopy(session.state.adapter)
+    adapter = copy.deepcopy(session.state.adapter)
+    session.state.average.copy_to(adapter)
     record = training_record(session)
     describe(adapter, record)
     save_adapter(adapter, folder, torch.float16)
@@ -60,7 +60,7 @@ def training_record(session: Session) -> dict[str, object]:
 def describe(adapter: EmojiAdapter, record: dict[str, object]) -> None:
     """Put what a user should know of the training into the adapter's own metadata."""
     summary = "{recipe} (seed {seed}, {steps} steps of {batch}, {date})".format(**record)
-    before = adapter.config.recipe
+    before = adapter.config["recipe"]
     adapter.register_to_config(
         recipe=f"{before}; {summary}" if before else summary,
         commit=record["commit"],

@@ -1,19 +1,20 @@
 """Everything that a run needs, loaded, checked and frozen: what is left to do is to step."""
 
 import contextlib
+import copy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, KwargsHandler
 from torch import Generator, nn
 
 from emoji_adapter.checkpoints.format import load_adapter
 from emoji_adapter.data.dataset import PreparedSet, check_models
 from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.encoders.expression import ExpressionEncoder
-from emoji_adapter.errors import DataError
+from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 from emoji_adapter.training.config import TrainingConfig
@@ -31,7 +32,8 @@ class Session:
         config: its settings.
         accelerator: device and processes.
         data: the prepared set.
-        pipe: the pipeline whose U-Net is trained on, for previews.
+        pipe: the pipeline whose U-Net is trained on. It holds an adapter of its own, for previews: that one
+            makes the U-Net listen, to whatever keys and values it is given.
         stage: what a step does.
         models: what the stage may use.
         state: what a checkpoint holds.
@@ -73,8 +75,12 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
         AdapterMismatchError: the adapter to start from does not fit.
         WeightsNotFoundError: a model is missing.
     """
-    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)]
+    handlers: list[KwargsHandler] = [
+        DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    ]
     accelerator = Accelerator(mixed_precision="no", cpu=device == "cpu", kwargs_handlers=handlers)
+    if config.minutes is not None and accelerator.num_processes > 1:
+        raise InputError("minutes plans one process only; set steps for a run of several processes.")
     device_ = accelerator.device
     if device_.type == "cuda":
         torch.backends.cudnn.benchmark = True
@@ -88,7 +94,7 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
     )
     adapter = _adapter(config, pipe.unet, encoder, data).to(device_)
     freeze(pipe, device_, half=half_precision(config, device_))
-    adapter.attach(pipe.unet)
+    pipe.load_emoji_adapter(copy.deepcopy(adapter))
     stage = make_stage(config)
     parameters = freeze_all_but(adapter, stage.branch)
     models = StepModels(
@@ -127,7 +133,9 @@ def half_precision(config: TrainingConfig, device: torch.device) -> bool:
 def freeze(pipe: Any, device: torch.device, *, half: bool) -> None:
     """Freeze a pipeline's networks, put them into eval mode and onto the device; in bfloat16 if asked for."""
     pipe.set_progress_bar_config(disable=True)
-    pipe.to(device, torch.bfloat16 if half else torch.float32)
+    pipe.to(device)
+    if half:
+        pipe.to(torch.bfloat16)
     for component in pipe.components.values():
         if isinstance(component, nn.Module):
             component.requires_grad_(False).eval()
@@ -136,7 +144,7 @@ def freeze(pipe: Any, device: torch.device, *, half: bool) -> None:
 
 
 def _adapter(
-    config: TrainingConfig, unet: nn.Module, encoder: ExpressionEncoder, data: PreparedSet
+    config: TrainingConfig, unet: Any, encoder: ExpressionEncoder, data: PreparedSet
 ) -> EmojiAdapter:
     """The adapter to train: a new one drawn by the seed, or the one to start from."""
     if config.start is None:
@@ -145,9 +153,9 @@ def _adapter(
             return new_adapter(config, unet, encoder, data)
     adapter = load_adapter(config.start, unet=unet)
     pairs = (
-        ("identity encoder", adapter.config.identity_encoder, data.meta.identity_encoder),
-        ("expression crop", adapter.config.expression_crop, encoder.crop.to_dict()),
-        ("expression features' width", adapter.config.expression_dim, encoder.dim),
+        ("identity encoder", adapter.config["identity_encoder"], data.meta.identity_encoder),
+        ("expression crop", adapter.config["expression_crop"], encoder.crop.to_dict()),
+        ("expression features' width", adapter.config["expression_dim"], encoder.dim),
     )
     for what, expected, got in pairs:
         if expected != got:
@@ -159,7 +167,7 @@ def _adapter(
 
 
 def new_adapter(
-    config: TrainingConfig, unet: nn.Module, encoder: ExpressionEncoder, data: PreparedSet
+    config: TrainingConfig, unet: Any, encoder: ExpressionEncoder, data: PreparedSet
 ) -> EmojiAdapter:
     """Make a fresh adapter that records what it is trained with."""
     shape = vars(config.adapter)

@@ -1,7 +1,7 @@
 """Stages: what one optimiser step does. The loop knows `Stage` only; later stages need no other loop."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -98,6 +98,7 @@ class StepDraw:
     numbers: tuple[int, ...]
 
 
+@runtime_checkable
 class Stage(Protocol):
     """One kind of training step.
 
@@ -172,6 +173,8 @@ class ExpressionStage:
 
     @torch.no_grad()
     def _features(self, encoder: ExpressionEncoder, crops: Tensor, generator: Generator) -> Tensor:
+        if not len(crops):
+            return torch.zeros(0, encoder.patches, encoder.dim, device=crops.device)
         templates = crops.permute(0, 3, 1, 2).float() / 255
         return encoder.encode(augment(templates, self.config.augmentation, generator))
 

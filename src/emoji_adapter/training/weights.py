@@ -1,8 +1,6 @@
 """The trained weights of a run: which they are, their moving average, and how fast they move."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -67,17 +65,9 @@ class MovingAverage:
         for name, tensor in self.average.items():
             tensor.copy_(average[name])
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Put the average into the parameters for a while; the trained weights come back bit for bit."""
-        trained = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-        self._put(self.average)
-        try:
-            yield
-        finally:
-            self._put(trained)
-
     @torch.no_grad()
-    def _put(self, tensors: dict[str, Tensor]) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.copy_(tensors[name])
+    def copy_to(self, adapter: EmojiAdapter) -> None:
+        """Write the average into another adapter of the same shape, in that one's dtype."""
+        targets = dict(adapter.named_parameters())
+        for name, tensor in self.average.items():
+            targets[name].copy_(tensor)

@@ -1,0 +1,174 @@
+"""Each stage: what trains, that it learns, and what the U-Net is told."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from emoji_adapter.data.latents import weights_hash
+from emoji_adapter.errors import AdapterMismatchError, DataError
+from emoji_adapter.models.adapter import is_adapter_parameter
+from emoji_adapter.training.config import DropConfig
+from emoji_adapter.training.draws import seeded
+from emoji_adapter.training.loop import train_step
+from emoji_adapter.training.session import open_session
+from emoji_adapter.training.stages import StepDraw
+
+
+@pytest.fixture(params=["identity", "expression"])
+def stage(request):
+    return request.param
+
+
+@pytest.fixture
+def make_session(settings, data, identity_adapter):
+    def make(stage, **changes):
+        if stage == "expression":
+            changes["start"] = str(identity_adapter)
+        return open_session(settings(stage=stage, **changes), data, "cpu")
+
+    return make
+
+
+def steps(session, count):
+    for _ in range(count):
+        train_step(session)
+        session.state.step += 1
+
+
+def loss_rows(session, number=0, batch=32):
+    """Losses of the same rows, noise and timesteps whenever it is called."""
+    rows = session.data.sample(batch, seeded(torch.Generator(), 5, number))
+    draw = StepDraw(seeded(torch.Generator(), 6, number), (5, number))
+    return session.stage.loss(session.models, rows, draw), rows
+
+
+def test_exactly_the_parameters_of_the_branch_change(make_session, stage):
+    session = make_session(stage, steps=8)
+    before = {name: tensor.clone() for name, tensor in session.state.adapter.state_dict().items()}
+    unet = weights_hash(session.pipe.unet)
+    steps(session, 4)
+    after = session.state.adapter.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if is_adapter_parameter(name, stage)}
+    assert weights_hash(session.pipe.unet) == unet
+
+
+def test_nothing_but_the_branch_has_gradients_and_the_unet_is_in_eval(make_session, stage):
+    session = make_session(stage)
+    loss, _ = loss_rows(session)
+    loss.mean().backward()
+    for component in (session.pipe.unet, session.pipe.vae, session.pipe.text_encoder):
+        assert not component.training
+        assert not any(p.requires_grad or p.grad is not None for p in component.parameters())
+    assert not any(p.requires_grad for p in session.models.expression_encoder.model.parameters())
+    trained = {name for name, p in session.state.adapter.named_parameters() if p.requires_grad}
+    assert trained == {name for name in session.state.parameters if is_adapter_parameter(name, stage)}
+
+
+def test_the_loss_goes_down_in_twenty_steps(make_session, stage):
+    session = make_session(stage, steps=20, batch=16)
+    with torch.no_grad():
+        before = loss_rows(session)[0].mean()
+    steps(session, 20)
+    with torch.no_grad():
+        after = loss_rows(session)[0].mean()
+    assert after < 0.97 * before
+
+
+def test_with_zero_terminal_snr_and_v_prediction_losses_are_finite(make_session, stage):
+    session = make_session(stage, min_snr_gamma=5.0)
+    scheduler = DDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True)
+    diffusion = type(session.models.diffusion).from_scheduler(scheduler)
+    object.__setattr__(session.models, "diffusion", diffusion)
+    object.__setattr__(
+        diffusion, "alphas_cumprod", torch.zeros_like(diffusion.alphas_cumprod)
+    )  # every t the last
+    loss, _ = loss_rows(session)
+    loss.mean().backward()
+    assert torch.isfinite(loss).all()
+
+
+@pytest.mark.parametrize(
+    ("drops", "text", "acts"),
+    [
+        (DropConfig(text=0.0), True, True),
+        (DropConfig(text=1.0), False, True),
+        (DropConfig(text=0.0, everything=1.0), False, False),
+    ],
+)
+def test_dropped_conditions_do_not_reach_the_unet(make_session, identity_adapter, stage, drops, text, acts):
+    session = make_session(stage, drops=drops, start=str(identity_adapter))
+    captured = {}
+
+    def capture(module, arguments, keywords):
+        captured["text"] = arguments[2]
+        captured["kv"] = keywords["cross_attention_kwargs"]["ip_hidden_states"]
+
+    session.pipe.unet.register_forward_pre_hook(capture, with_kwargs=True)
+    with torch.no_grad():
+        _, rows = loss_rows(session, batch=4)
+    expected = rows.text if text else rows.empty.expand_as(rows.text)
+    assert torch.equal(captured["text"], expected.float())
+    identity = torch.cat([kv.v_identity.flatten() for kv in captured["kv"].values()])
+    assert bool(identity.abs().max() > 0) is acts
+
+
+def test_dropping_everything_is_the_plain_unet_and_trains_nothing(make_session, stage):
+    session = make_session(stage, drops=DropConfig(text=0.0, everything=1.0))
+    loss, _ = loss_rows(session)
+    loss.mean().backward()
+    gradients = [p.grad for p in session.state.parameters.values() if p.grad is not None]
+    assert not any(gradient.abs().max() > 0 for gradient in gradients)
+    session.pipe.unload_emoji_adapter()
+    plain, _ = loss_rows(session)
+    torch.testing.assert_close(plain, loss, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("share", "module"), [(1.0, "blendshape_projection"), (0.0, "expression_resampler"), (0.5, None)]
+)
+def test_the_share_of_blendshapes_decides_which_projection_learns(make_session, share, module):
+    session = make_session("expression", blendshape_share=share)
+    steps(session, 2)  # values start at zero, so tokens have no gradient in the first step
+    loss, _ = loss_rows(session, batch=4)
+    loss.mean().backward()
+    learned = {
+        name.split(".")[0]
+        for name, p in session.state.parameters.items()
+        if p.grad is not None and p.grad.abs().max() > 0
+    } & {"blendshape_projection", "expression_resampler"}
+    assert learned == ({module} if module else {"blendshape_projection", "expression_resampler"})
+
+
+def test_the_expression_stage_keeps_the_identity_active(make_session):
+    session = make_session("expression")
+    with torch.no_grad():
+        with_identity, _ = loss_rows(session)
+        for projection in session.state.adapter.to_v_identity.parameters():
+            projection.zero_()
+        without, _ = loss_rows(session)
+    assert not torch.equal(with_identity, without)
+
+
+def test_another_autoencoder_than_the_sets_is_refused(settings, data):
+    import dataclasses
+
+    other = dataclasses.replace(data, meta=dataclasses.replace(data.meta, vae_hash="0" * 16))
+    with pytest.raises(DataError, match="prepared with the autoencoder 0000"):
+        open_session(settings(), other, "cpu")
+
+
+def test_an_adapter_of_another_recogniser_is_refused(settings, data, identity_adapter):
+    import dataclasses
+
+    other = dataclasses.replace(data, meta=dataclasses.replace(data.meta, identity_encoder="buffalo_l"))
+    with pytest.raises(DataError, match="trained with the identity encoder micro"):
+        open_session(settings(start=str(identity_adapter)), other, "cpu")
+
+
+def test_an_adapter_for_another_unet_is_refused(settings, data, tmp_path):
+    import tiny
+
+    tiny.adapter(tiny.unet(cross_attention_dim=48)).save_pretrained(tmp_path)
+    with pytest.raises(AdapterMismatchError):
+        open_session(settings(start=str(tmp_path)), data, "cpu")
