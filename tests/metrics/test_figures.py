@@ -42,7 +42,7 @@ def test_normalised_runs_from_no_control_to_oracle(score: float, share: float) -
 
 def test_no_room_between_bounds_is_not_a_number() -> None:
     assert np.isnan(position(0.5, 0.4, 0.4))
-    assert np.isnan(normalised(np.array([0.1, 0.2]), np.array([0.1, 0.3]), np.array([0.1, 0.1]))[0])  # type: ignore[index]
+    assert np.isnan(normalised(np.array([0.1, 0.2]), np.array([0.1, 0.3]), np.array([0.1, 0.1]))[0])
 
 
 def test_blendshape_distance_clips_what_no_face_shows() -> None:

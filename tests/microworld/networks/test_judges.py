@@ -59,7 +59,7 @@ def test_training_lowers_the_loss(kind: type[Judge], faces: tuple) -> None:
     optimiser = torch.optim.AdamW([*judge.parameters(), *head.parameters()], 1e-3)
     losses = []
     for step in range(8):
-        loss = judge.loss(*faces, *extra, generator=torch.Generator().manual_seed(step))  # type: ignore[operator]
+        loss = judge.loss(*faces, *extra, generator=torch.Generator().manual_seed(step))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
