@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,3 +22,18 @@ def test_render_refuses_an_occupied_folder(tmp_path: Path, capsys: pytest.Captur
     assert main(["microworld", "render", "--out", str(tmp_path), "--people", "1"]) == 2
     assert "not an empty folder" in capsys.readouterr().err
     assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
+    code = "import sys; from emoji_adapter.cli import main; sys.exit(main())"
+    words = ["microworld", "render", "--people", "5000", "--device", "cpu", "--out", str(tmp_path / "people")]
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "Interrupted" in said
+    assert list(tmp_path.iterdir()) == []

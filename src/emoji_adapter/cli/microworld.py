@@ -34,15 +34,24 @@ def render(
 
 @command.command()
 def build(
-    out: Annotated[Path, typer.Option(help="Folder of the weights and of the work in progress.")],
-    recipe: Annotated[
-        Literal["cpu", "gpu"], typer.Option(help="Amount of work that suits the machine.")
-    ] = "cpu",
+    out: Annotated[Path, typer.Option(help="Folder of the finished weights.")],
+    recipe: Annotated[str, typer.Option(help="cpu, gpu, or a YAML file of one's own.")] = "cpu",
     stage: Annotated[
         list[str] | None, typer.Option(help="Only this stage; may be given several times.")
     ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder of unfinished training; OUT.state by default.")
+    ] = None,
+    warm: Annotated[Path | None, typer.Option(help="Finished weights to start from.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
-    """Make every weight of the micro-world from nothing; finished stages are not done again."""
+    """Make every weight of the micro-world from nothing; a killed build goes on where it was."""
+    import logging
+
+    from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.microworld.build import build as run
 
-    run(out=out, recipe=recipe, stages=stage or None)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run(out, recipe, stages=stage or None, state=state, seed=seed, device=resolve_device(device), warm=warm)
+    typer.echo(f"{out} is complete" if not stage else f"{', '.join(stage)}: done, in {out}")

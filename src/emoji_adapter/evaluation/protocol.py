@@ -12,10 +12,15 @@ from emoji_adapter.metrics.records import Cell, Readings
 class Benchmark(Protocol):
     """A set of cells with their pictures. Cells are asked for by number, 0 to len(cells) - 1."""
 
-    name: str
-    seed: int
-    styles: tuple[str, ...]
-    cells: Sequence[Cell]
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    @property
+    def cells(self) -> Sequence[Cell]:
+        """What is asked."""
+        ...
 
     def photo(self, number: int) -> Image:
         """The identity photo of a cell, RGB."""
@@ -34,7 +39,10 @@ class Benchmark(Protocol):
 class Judges(Protocol):
     """Networks that score and do nothing else."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What reports call them."""
+        ...
 
     def read(self, images: Sequence[Image], *, count_faces: bool = True) -> Readings:
         """Read pictures, RGB, all of one size; without `count_faces` each counts as one face."""

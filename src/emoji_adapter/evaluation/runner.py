@@ -98,10 +98,10 @@ class Settings:
 
 
 Advance = Callable[[str, int], object]
-"""Told what is being done, a row's name or `judging`, and of how many more pictures it is done."""
+"""Told what is being done (`encoding`, a row's name, `judging`) and for how many more pictures."""
 
-WORK_PER_CELL = len(GENERATED) + len(GENERATED) + 2
-"""Pictures drawn plus pictures judged for each cell: the total that `Advance` counts to."""
+WORK_PER_CELL = 1 + len(GENERATED) + len(GENERATED) + 2
+"""Encodings, pictures drawn and pictures judged for each cell: the total that `Advance` counts to."""
 
 
 def evaluate(
@@ -124,7 +124,7 @@ def evaluate(
         DataError: the encoders found a face in no cell's inputs.
     """
     pipe.set_progress_bar_config(disable=True)
-    conditions = _Conditions(pipe, benchmark)
+    conditions = _Conditions(pipe, benchmark, advance)
     numbers = conditions.numbers
     if not numbers:
         raise DataError(
@@ -155,7 +155,7 @@ def evaluate(
 class _Conditions:
     """Embeddings of every cell's inputs; photos are read once a person."""
 
-    def __init__(self, pipe: Any, benchmark: Benchmark):
+    def __init__(self, pipe: Any, benchmark: Benchmark, advance: Advance):
         people: dict[int, Tensor | None] = {}
         self.numbers: list[int] = []
         identities, expressions = [], []
@@ -170,6 +170,7 @@ class _Conditions:
                 self.numbers.append(number)
                 identities.append(identity)
                 expressions.append(expression)
+            advance("encoding", 1)
         self.identities = torch.stack(identities) if identities else None
         self.expressions = torch.stack(expressions) if expressions else None
 

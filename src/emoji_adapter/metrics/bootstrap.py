@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 Figure = float | np.ndarray
 """One number, or one a bootstrap draw."""
 

@@ -89,7 +89,8 @@ class Judge(nn.Module, ABC):
         if record["meaning"] != judge.meaning():
             raise WeightsNotFoundError(
                 f"The {cls.name} judge in {folder} answers {record['meaning']}, but this version of "
-                f"emoji_adapter draws {judge.meaning()}. Build the judges anew with `emoji-adapter microworld build`."
+                f"emoji_adapter draws {judge.meaning()}. Build the judges anew with "
+                "`emoji-adapter microworld build`."
             )
         judge.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
         return judge.to(device).eval().requires_grad_(False)
