@@ -1,5 +1,6 @@
 """The class that users name; it finds out which concrete pipeline fits."""
 
+import importlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from emoji_adapter.errors import InputError, WeightsNotFoundError
 
 _HUB_ARGUMENTS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
 _NUMBER_FORMAT = {"dtype", "torch_dtype"}
-
+_CONCRETE_MODULES = ("emoji_adapter.pipelines.stable_diffusion",)
 
 _Stock: Any = object
 """What follows among the bases of a concrete class: the stock pipeline."""
@@ -40,8 +41,7 @@ class EmojiDiffPipeline(_Stock):
             pretrained_model_name_or_path: "micro" (embedded), a folder, or a Hub id.
             task: what to draw from; "text-to-image".
             **kwargs: of diffusers' `DiffusionPipeline.from_pretrained`. Without `dtype` the weights are
-            float32 in
-                memory, whatever the files hold.
+                float32 in memory, whatever the files hold.
 
         Raises:
             WeightsNotFoundError: there is no such checkpoint.
@@ -63,8 +63,7 @@ class EmojiDiffPipeline(_Stock):
             pipeline: a stock pipeline, or one of ours.
             task: what to draw from; "text-to-image".
             **kwargs: of diffusers' `DiffusionPipeline.from_pipe`. Without `dtype` the parts stay in their
-            format
-                (diffusers would turn them into float32, for both pipelines).
+                format (diffusers would turn them into float32, for both pipelines).
         """
         if cls is EmojiDiffPipeline:
             return cls._fitting(type(pipeline).__name__, task).from_pipe(pipeline, **kwargs)
@@ -77,8 +76,8 @@ class EmojiDiffPipeline(_Stock):
 
     @classmethod
     def _fitting(cls, class_name: str, task: str) -> Any:
-        from emoji_adapter.pipelines import stable_diffusion  # noqa: F401 (registers itself)
-
+        for module in _CONCRETE_MODULES:
+            importlib.import_module(module)  # its classes register themselves
         family = _family(class_name)
         try:
             return cls._concrete[family, task]
