@@ -38,8 +38,8 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 """Stage -> function in `stages`, and the stages that must be done before."""
 
 
-def load_recipe(name_or_path: str) -> dict[str, StageRecipe]:
-    """Read `cpu`, `gpu`, or a YAML file of one's own.
+def load_recipe(name_or_path: str) -> tuple[int, dict[str, StageRecipe]]:
+    """Read `cpu`, `gpu`, or a YAML file of one's own: the side of the pictures, and how each stage is trained.
 
     Raises:
         InputError: no such recipe, or a stage or key that is not known.
@@ -49,9 +49,10 @@ def load_recipe(name_or_path: str) -> dict[str, StageRecipe]:
     if not path.is_file():
         raise InputError(f"No recipe {name_or_path!r}: expected 'cpu', 'gpu' or a YAML file.")
     stages = yaml.safe_load(path.read_text())
+    size = stages.pop("size", 128)
     if unknown := set(stages) - set(STAGES):
         raise InputError(f"{path} names unknown stages {sorted(unknown)}; known are {list(STAGES)}.")
-    return {name: from_mapping(StageRecipe, values, name=f"{path.name}: {name}") for name, values in stages.items()}
+    return size, {n: from_mapping(StageRecipe, values, name=f"{path.name}: {n}") for n, values in stages.items()}
 
 
 def build(
@@ -78,12 +79,14 @@ def build(
     Raises:
         InputError: an unknown recipe or stage, or one whose requirements are not done.
     """
+    size, recipes = load_recipe(recipe)
     shop = Workshop(
         out=out,
         state=state or out.with_name(out.name + ".state"),
         device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
         seed=seed,
-        recipes=load_recipe(recipe),
+        size=size,
+        recipes=recipes,
         warm=warm,
     )
     for stage in stages or list(STAGES):

@@ -9,12 +9,27 @@ from emoji_adapter.renderer.blendshapes import DRAWN
 from emoji_adapter.renderer.parameters import FaceParameters
 from emoji_adapter.renderer.vocabulary import ACCESSORIES, BACKGROUNDS, STYLES
 
-_WEARING = {"none": "", "glasses": "wearing glasses", "hat": "wearing a hat", "scarf": "wearing a scarf", "earrings": "wearing earrings"}
-_OPENINGS = ("a {s} portrait", "{s} portrait of a person", "a {s} picture of a person", "a {s} face", "{s}", "a person, {s} style")
+_WEARING = {
+    "none": "",
+    "glasses": "wearing glasses",
+    "hat": "wearing a hat",
+    "scarf": "wearing a scarf",
+    "earrings": "wearing earrings",
+}
+_OPENINGS = (
+    "a {s} portrait",
+    "{s} portrait of a person",
+    "a {s} picture of a person",
+    "a {s} face",
+    "{s}",
+    "a person, {s} style",
+)
 _BACKDROPS = ("{b} background", "on a {b} background", "{b} backdrop", "in front of a {b} wall")
 EXPRESSION_WORDS: tuple[str, ...] = (
-    "tongue out", "eyes closed", "winking", "laughing", "smiling", "smirking", "sad", "mouth open", "angry", "surprised",
-    "pouting", "puffed cheeks", "disgusted", "raised eyebrows", "looking left", "looking right", "looking up", "looking down",
+    "tongue out", "eyes closed", "winking", "laughing", "smiling", "smirking", "sad", "mouth open", "angry", "
+    ""surprised",
+    "pouting", "puffed cheeks", "disgusted", "raised eyebrows", "looking left", "looking right", "looking "
+    "up", "looking down",
     "neutral",
 )  # fmt: skip
 """The coarse words that captions use; left and right as the viewer sees them."""
@@ -28,7 +43,9 @@ def expression_words(expression: Float[Tensor, " drawn"]) -> list[str]:
         pair = value[name + "Left"], value[name + "Right"]
         return min(pair), max(pair)
 
-    blink, smile, frown, down, wide = (both(n) for n in ("eyeBlink", "mouthSmile", "mouthFrown", "browDown", "eyeWide"))
+    blink, smile, frown, down, wide = (
+        both(n) for n in ("eyeBlink", "mouthSmile", "mouthFrown", "browDown", "eyeWide")
+    )
     tests = {
         "tongue out": value["tongueOut"] > 0.3,
         "eyes closed": blink[0] > 0.7,
@@ -54,7 +71,9 @@ def expression_words(expression: Float[Tensor, " drawn"]) -> list[str]:
 
 def prompt(style: str, background: str, accessory: str = "none", words: str = "") -> str:
     """The canonical prompt, e.g. `a watercolor portrait, blue background, wearing a hat, smiling`."""
-    return ", ".join(p for p in (f"a {style} portrait", f"{background} background", _WEARING[accessory], words) if p)
+    return ", ".join(
+        p for p in (f"a {style} portrait", f"{background} background", _WEARING[accessory], words) if p
+    )
 
 
 def caption(parameters: FaceParameters, row: int, dice: random.Random, share_expression: float = 0.5) -> str:
@@ -68,7 +87,11 @@ def caption(parameters: FaceParameters, row: int, dice: random.Random, share_exp
     """
     style, background = STYLES[int(parameters.style[row])], BACKGROUNDS[int(parameters.background[row])]
     parts = [dice.choice(_OPENINGS if dice.random() < 0.6 else _OPENINGS[:1]).format(s=style)]
-    rest = [dice.choice(_BACKDROPS if dice.random() < 0.5 else _BACKDROPS[:1]).format(b=background)] if dice.random() < 0.92 else []
+    rest = (
+        [dice.choice(_BACKDROPS if dice.random() < 0.5 else _BACKDROPS[:1]).format(b=background)]
+        if dice.random() < 0.92
+        else []
+    )
     if parameters.accessory[row] > 0:
         rest.append(_WEARING[ACCESSORIES[int(parameters.accessory[row])]])
     if dice.random() < share_expression:
@@ -86,7 +109,11 @@ def captions(parameters: FaceParameters, seed: int, share_expression: float = 0.
 
 def contradiction(expression: Float[Tensor, " drawn"], dice: random.Random) -> str:
     """A word that does not fit the expression."""
-    strong = [w for w in ("smiling", "sad", "angry", "surprised", "eyes closed", "laughing") if w not in expression_words(expression)]
+    strong = [
+        w
+        for w in ("smiling", "sad", "angry", "surprised", "eyes closed", "laughing")
+        if w not in expression_words(expression)
+    ]
     return dice.choice(strong)
 
 

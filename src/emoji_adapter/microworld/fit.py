@@ -42,6 +42,7 @@ class Workshop:
         state: a folder for what is needed to resume; may be deleted when all is done.
         device: where to train.
         seed: of everything drawn.
+        size: side of the pictures in pixels, 64 or 128.
         recipes: by stage name.
         warm: a folder of finished weights to start from, or None to start from nothing.
     """
@@ -50,6 +51,7 @@ class Workshop:
     state: Path
     device: torch.device
     seed: int
+    size: int
     recipes: dict[str, StageRecipe]
     warm: Path | None = None
     figures: dict[str, dict] = field(default_factory=dict)

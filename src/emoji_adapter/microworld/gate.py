@@ -33,7 +33,9 @@ def through_autoencoder(vae: AutoencoderKL, images: list[Image.Image], batch: in
     return out
 
 
-def autoencoder_gate(vae: AutoencoderKL, judges: MicroJudges, seed: int = 0, count: int = 240) -> dict[str, Any]:
+def autoencoder_gate(
+    vae: AutoencoderKL, judges: MicroJudges, seed: int = 0, count: int = 240
+) -> dict[str, Any]:
     """What the autoencoder costs, by the judges.
 
     Args:
@@ -44,14 +46,16 @@ def autoencoder_gate(vae: AutoencoderKL, judges: MicroJudges, seed: int = 0, cou
 
     Returns:
         `exp_raw`, `exp_autoencoded` (mean absolute error against the truth), `exp_loss` (gate: at most 0.02),
-        `id_raw`, `id_autoencoded` (cosine with another picture of the person), `id_loss` (a share; at most 0.10).
+        `id_raw`, `id_autoencoded` (cosine with another picture of the person), `id_loss` (a share; at most
+        0.10).
     """
     first = pictures("test", count, seed + 10)
     other = pictures("test", count, seed + 11).replace(identity=first.identity)
     drawn, reference = (_pictures(draw(p, device=judges.device)) for p in (first, other))
     truth = first.expression.numpy()
     raw, coded, photo = (
-        judges.read(images, count_faces=False) for images in (drawn, through_autoencoder(vae, drawn), reference)
+        judges.read(images, count_faces=False)
+        for images in (drawn, through_autoencoder(vae, drawn), reference)
     )
     exp = [float(blendshape_distance(r.blendshapes, truth).mean()) for r in (raw, coded)]
     ids = [float(cosine(r.embedding, photo.embedding).mean()) for r in (raw, coded)]
@@ -62,7 +66,9 @@ def autoencoder_gate(vae: AutoencoderKL, judges: MicroJudges, seed: int = 0, cou
     return {k: round(v, 4) for k, v in figures.items()} | {"n": count}
 
 
-def base_samples(pipe: StableDiffusionPipeline, *, seed: int = 0, count: int = 96, steps: int = 25) -> list[Image.Image]:
+def base_samples(
+    pipe: StableDiffusionPipeline, *, seed: int = 0, count: int = 96, steps: int = 25
+) -> list[Image.Image]:
     """Pictures of the base model for every style and background in turn."""
     prompts = [prompt(STYLES[i % len(STYLES)], BACKGROUNDS[i % len(BACKGROUNDS)]) for i in range(count)]
     out: list[Image.Image] = []
@@ -78,5 +84,9 @@ def base_gate(images: list[Image.Image], judges: MicroJudges) -> dict[str, Any]:
     read = judges.read(images)
     style = np.array([STYLES[i % len(STYLES)] for i in range(len(images))])
     background = np.array([BACKGROUNDS[i % len(BACKGROUNDS)] for i in range(len(images))])
-    figures = {"found": read.faces == 1, "style": read.style == style, "background": read.background == background}
+    figures = {
+        "found": read.faces == 1,
+        "style": read.style == style,
+        "background": read.background == background,
+    }
     return {k: round(float(v.mean()), 4) for k, v in figures.items()} | {"n": len(images)}

@@ -64,9 +64,15 @@ def encoder_probes(encoder: ExpressionEncoder, seed: int = 0, count: int = 4000)
     x = (x - x.mean(0)) / (x.std(0) + 1e-6) / x.shape[1] ** 0.5
     style = parameters.style
     goals = {
-        "identity_accuracy": (torch.nn.functional.one_hot(who, PEOPLE).float(), lambda p, rows: accuracy(p, who[rows])),
+        "identity_accuracy": (
+            torch.nn.functional.one_hot(who, PEOPLE).float(),
+            lambda p, rows: accuracy(p, who[rows]),
+        ),
         "expression_r2": (parameters.expression, lambda p, rows: r_squared(p, parameters.expression[rows])),
-        "style_accuracy": (torch.nn.functional.one_hot(style).float(), lambda p, rows: accuracy(p, style[rows])),
+        "style_accuracy": (
+            torch.nn.functional.one_hot(style).float(),
+            lambda p, rows: accuracy(p, style[rows]),
+        ),
     }
     train, choose, test = torch.arange(count).split([count // 2, count // 4, count - count // 2 - count // 4])
     found = {}

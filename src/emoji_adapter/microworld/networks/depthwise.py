@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-SIDE = 128
+SIDE = 96
 """Side in pixels of the pictures that the judges look at; other sizes are resampled."""
 
 GRID = SIDE // 16
@@ -51,10 +51,10 @@ class DepthwiseBlock(nn.Module):
 
 
 class DepthwiseTrunk(nn.Module):
-    """Picture to an 8x8 feature map.
+    """Picture to a 6x6 feature map.
 
     Args:
-        widths: channels of the three stages, at 32x32, 16x16 and 8x8 positions.
+        widths: channels of the three stages, at 24x24, 12x12 and 6x6 positions.
         depths: blocks of the three stages.
     """
 
@@ -73,11 +73,11 @@ class DepthwiseTrunk(nn.Module):
             layers += [DepthwiseBlock(width) for _ in range(depth)]
         self.stages = nn.Sequential(*layers, ChannelNorm(widths[-1]))
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c 8 8"]:
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c 6 6"]:
         """Look at pictures.
 
         Args:
-            images: RGB in [0, 1], any size; resampled to 128x128.
+            images: RGB in [0, 1], any size; resampled to 96x96.
         """
         return self.stages(self.stem((fit(images) - 0.5) * 4))
 
@@ -94,12 +94,12 @@ class PlacePool(nn.Module):
         super().__init__()
         self.weigh = nn.Conv2d(width, width * readings, GRID, groups=width)
 
-    def forward(self, features: Float[Tensor, "b c 8 8"]) -> Float[Tensor, "b d"]:
+    def forward(self, features: Float[Tensor, "b c 6 6"]) -> Float[Tensor, "b d"]:
         """Pool to [B, width * readings]."""
         return self.weigh(features).flatten(1)
 
 
-def fit(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 128 128"]:
+def fit(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 96 96"]:
     """Resample pictures to the judges' side, antialiased, in channels-last memory."""
     if images.shape[-2:] != (SIDE, SIDE):
         images = functional.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)

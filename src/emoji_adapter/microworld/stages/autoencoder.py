@@ -1,4 +1,4 @@
-"""The latent autoencoder: 128x128 pictures to 16x16 latents of 8 channels, each of mean 0 and deviation 1."""
+"""The latent autoencoder: pictures to 16x16 latents, each channel of mean 0 and deviation 1."""
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +11,18 @@ from emoji_adapter.microworld.stages.language import save_half
 from emoji_adapter.renderer.parameters import sample
 from emoji_adapter.renderer.render import Rendered, render
 
-CHANNELS = 8
+_WIDTHS = {64: (16, 32, 64), 128: (32, 64, 96, 96)}
+CHANNELS = {64: 4, 128: 8}
+"""Latent channels by side of the picture; the latent is 16x16 for both."""
 
 
-def make_autoencoder() -> AutoencoderKL:
-    """About 2.4 million parameters."""
+def make_autoencoder(size: int) -> AutoencoderKL:
+    """0.7 million parameters for 64-pixel pictures, 2.4 million for 128."""
+    widths = _WIDTHS[size]
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(32, 64, 96, 96), layers_per_block=1, latent_channels=CHANNELS, norm_num_groups=16,
-        sample_size=128, scaling_factor=1.0,
+        down_block_types=("DownEncoderBlock2D",) * len(widths), up_block_types=("UpDecoderBlock2D",) * len(widths),
+        block_out_channels=widths, layers_per_block=1, latent_channels=CHANNELS[size], norm_num_groups=16,
+        sample_size=size, scaling_factor=1.0,
     )  # fmt: skip
 
 
@@ -39,12 +42,12 @@ def _gradients(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def build(shop: Workshop) -> None:
     """Train it, fold the normalisation of its latents into its 1x1 convolutions, save it."""
-    model = make_autoencoder()
+    model = make_autoencoder(shop.size)
     if shop.warm:
         model = AutoencoderKL.from_pretrained(shop.warm / "checkpoint" / "vae", torch_dtype=torch.float32)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
-        rendered = render(sample(batch, generator))
+        rendered = render(sample(batch, generator), shop.size)
         picture, weight = rendered.image * 2 - 1, attention_map(rendered)
         posterior = model.encode(picture).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator, device=picture.device)
@@ -65,7 +68,7 @@ def _normalise(model: AutoencoderKL, shop: Workshop) -> None:
     """Give every latent channel mean 0 and deviation 1, exactly, by the 1x1 convolutions around the latent."""
     model.to(shop.device)
     generator = stream("train", "latent statistics", shop.seed, shop.device)
-    means = torch.cat([model.encode(render(sample(64, generator)).image * 2 - 1).latent_dist.mean for _ in range(16)])
+    means = torch.cat([model.encode(render(sample(64, generator), shop.size).image * 2 - 1).latent_dist.mean for _ in range(16)])
     mean, deviation = means.mean((0, 2, 3)), means.std((0, 2, 3))
     before, after = model.quant_conv, model.post_quant_conv
     scale = torch.cat([1 / deviation, torch.ones_like(deviation)])
@@ -80,7 +83,7 @@ def _normalise(model: AutoencoderKL, shop: Workshop) -> None:
 def psnr(model: AutoencoderKL, shop: Workshop) -> dict[str, float]:
     """Peak signal-to-noise ratio on fresh test pictures, dB."""
     model.to(shop.device)
-    picture = render(pictures("test", 128, shop.seed).to(shop.device)).image
+    picture = render(pictures("test", 128, shop.seed).to(shop.device), shop.size).image
     parts = [model.decode(model.encode(p * 2 - 1).latent_dist.mean).sample for p in picture.split(32)]
     error = ((torch.cat(parts).clamp(-1, 1) + 1) / 2 - picture).square().mean((1, 2, 3))
     return {"psnr_db": round(float((-10 * error.log10()).mean()), 2)}

@@ -21,14 +21,15 @@ from emoji_adapter.renderer.parameters import sample
 from emoji_adapter.renderer.render import render
 
 PICTURES = 160_000
-"""Distinct training pictures; a CPU recipe draws fewer (as many as it can look at)."""
+"""Distinct training pictures at the most; fewer when the recipe looks at fewer."""
 
 
-def make_unet() -> UNet2DConditionModel:
-    """6.7 million parameters; cross-attention in down, mid and up."""
+def make_unet(size: int) -> UNet2DConditionModel:
+    """5.1 million parameters for 64-pixel pictures, 6.7 million for 128; cross-attention in down, mid and up."""
+    widths, heads = {64: ((64, 96, 112), (4, 6, 7)), 128: ((96, 112, 112), (6, 7, 7))}[size]
     return UNet2DConditionModel(
-        sample_size=16, in_channels=CHANNELS, out_channels=CHANNELS, block_out_channels=(96, 112, 112),
-        layers_per_block=1, cross_attention_dim=WIDTH, attention_head_dim=(6, 7, 7), norm_num_groups=16,
+        sample_size=16, in_channels=CHANNELS[size], out_channels=CHANNELS[size], block_out_channels=widths,
+        layers_per_block=1, cross_attention_dim=WIDTH, attention_head_dim=heads, norm_num_groups=16,
         down_block_types=("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3,
     )  # fmt: skip
 
@@ -60,7 +61,7 @@ class Album:
         for start in range(0, count, 500):
             parameters = sample(min(500, count - start), generator)
             with shop.autocast():
-                picture = render(parameters).image
+                picture = render(parameters, shop.size).image
                 picture = look(picture) if look else picture
                 latents.append(vae.encode(picture * 2 - 1).latent_dist.mean.half())
             tokens.append(tokenize(tokenizer, captions(parameters.to("cpu"), start)))
@@ -71,7 +72,7 @@ class Album:
         self.nothing = self.encoder(tokenize(tokenizer, [""]).to(shop.device)).last_hidden_state.half()
 
     def batch(self, size: int, generator: torch.Generator, drop: float = 0.1) -> tuple[Tensor, Tensor]:
-        """Latents (size, 8, 16, 16) and text states (size, 77, width), some of them of the empty caption."""
+        """Latents (size, channels, 16, 16) and text states (size, 77, width), some of them of the empty caption."""
         rows = torch.randint(len(self.latents), (size,), generator=generator, device=generator.device)
         dropped = torch.rand(size, 1, 1, generator=generator, device=generator.device) < drop
         text = torch.where(dropped, self.nothing, self.states[self.which[rows]])
@@ -88,7 +89,7 @@ def diffusion_loss(unet: UNet2DConditionModel, scheduler: DDIMScheduler, latents
 
 def build(shop: Workshop) -> None:
     """Train the U-Net on the finished latents and text states and complete the checkpoint folder."""
-    unet, scheduler = make_unet(), make_scheduler()
+    unet, scheduler = make_unet(shop.size), make_scheduler()
     if shop.warm and (shop.warm / "checkpoint" / "unet").exists():
         unet = UNet2DConditionModel.from_pretrained(shop.warm / "checkpoint" / "unet", torch_dtype=torch.float32)
     recipe = shop.recipes["denoiser"]

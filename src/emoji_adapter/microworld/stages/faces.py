@@ -22,8 +22,8 @@ def build_detector(shop: Workshop) -> None:
     model = FaceDetector()
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
-        size, count = canvas_plan(step, pixels=batch * 128 * 128, most=batch)
-        scenes = detector_scenes(render(sample(min(batch, 192), generator)), generator, count=count, size=size)
+        size, count = canvas_plan(step, pixels=3 * batch * 128 * 128, most=batch)
+        scenes = detector_scenes(render(sample(min(batch, 192), generator), shop.size), generator, count=count, size=size)
         return detector_loss(model, scenes)["total"]
 
     export_detector(fit(shop, "detector", model, loss).cpu(), shop.out / "faces" / "det.onnx")
@@ -32,15 +32,20 @@ def build_detector(shop: Workshop) -> None:
 def _train_recogniser(shop: Workshop, stage: str, model: nn.Module) -> nn.Module:
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         people = sample(batch, generator)
-        pair = render(people), render(second_view(people, generator))
+        pair = render(people, shop.size), render(second_view(people, generator), shop.size)
         return recogniser_loss(model, *pair, generator)["total"]
 
     return fit(shop, stage, model, loss)
 
 
+def make_recogniser(size: int) -> Recogniser:
+    """The pack's recogniser; a narrower one for 64-pixel pictures."""
+    return Recogniser({64: (16, 32, 64, 96), 128: (24, 48, 96, 128)}[size])
+
+
 def build_recogniser(shop: Workshop) -> None:
     """Train the pack's recogniser; its torch weights stay in the state folder for the swapper."""
-    model = _train_recogniser(shop, "recogniser", Recogniser())
+    model = _train_recogniser(shop, "recogniser", make_recogniser(shop.size))
     export_recogniser(model.cpu(), shop.out / "faces" / "rec.onnx")
 
 
@@ -56,19 +61,19 @@ def build_teacher(shop: Workshop) -> None:
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         parameters = sample(batch, generator)
-        return teacher_loss(model, render(parameters), parameters.expression, generator)["total"]
+        return teacher_loss(model, render(parameters, shop.size), parameters.expression, generator)["total"]
 
     export_teacher(fit(shop, "teacher", model, loss).cpu(), shop.out / "teacher" / "blendshapes.onnx")
 
 
 def build_swapper(shop: Workshop) -> None:
     """Train the face swapper against the drawn answer: the same scene as another person."""
-    recogniser = fit(shop, "recogniser", Recogniser(), _never).to(shop.device).requires_grad_(False)
+    recogniser = fit(shop, "recogniser", make_recogniser(shop.size), _never).to(shop.device).requires_grad_(False)
     model = Swapper()
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         task = swap_task(sample(batch, generator), generator)
-        drawn = render(task.target), render(task.source), render(task.answer)
+        drawn = tuple(render(p, shop.size) for p in (task.target, task.source, task.answer))
         return swapper_loss(model, recogniser, drawn, generator)["total"]
 
     export_swapper(fit(shop, "swapper", model, loss).cpu(), shop.out / "swapper" / "swapper.onnx")

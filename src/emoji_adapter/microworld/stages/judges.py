@@ -28,7 +28,7 @@ def build_identity(shop: Workshop) -> None:
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         who = torch.randint(PEOPLE, (batch,), generator=generator, device=shop.device)
         parameters = sample(batch, generator).replace(identity=table[who])
-        return model.judge.loss(parameters, render(parameters), who, model.head, generator)
+        return model.judge.loss(parameters, render(parameters, shop.size), who, model.head, generator)
 
     fit(shop, "identity_judge", model, loss).judge.save(shop.out / "judges")
 
@@ -36,7 +36,7 @@ def build_identity(shop: Workshop) -> None:
 def _build(shop: Workshop, stage: str, model: ExpressionJudge | SceneJudge) -> None:
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         parameters = sample(batch, generator)
-        return model.loss(parameters, render(parameters), generator)
+        return model.loss(parameters, render(parameters, shop.size), generator)
 
     fit(shop, stage, model, loss).save(shop.out / "judges")
 

@@ -59,18 +59,19 @@ class Clip(nn.Module):
         )  # fmt: skip
         self.vision = CLIPVisionModelWithProjection(
             CLIPVisionConfig(
-                image_size=SIDE, patch_size=PATCH, hidden_size=160, intermediate_size=640, num_hidden_layers=6,
-                num_attention_heads=5, projection_dim=WIDTH, dtype="float32",
+                image_size=SIDE, patch_size=PATCH, hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=6,
+                num_attention_heads=4, projection_dim=WIDTH, dtype="float32",
             )
         )  # fmt: skip
         self.scale = nn.Parameter(torch.tensor(2.66))
-        self.mask_token = nn.Parameter(torch.zeros(160))
-        self.decoder = nn.Sequential(nn.Linear(160, 320), nn.GELU(), nn.Linear(320, 3 * PATCH**2))
+        self.mask_token = nn.Parameter(torch.zeros(WIDTH))
+        self.decoder = nn.Sequential(nn.Linear(WIDTH, 256), nn.GELU(), nn.Linear(256, 3 * PATCH**2))
 
     def contrast(self, pixels: Tensor, tokens: Tensor) -> Tensor:
         """Symmetric cross-entropy between pictures and captions; equal captions count as equal."""
         image = F.normalize(self.vision(pixel_values=pixels).image_embeds, dim=-1)
         unique, which = torch.unique(tokens, dim=0, return_inverse=True)
+        unique = unique[:, : int((unique != self.text.config.eos_token_id).sum(1).max()) + 1]  # padding adds nothing
         text = F.normalize(self.text(input_ids=unique).text_embeds, dim=-1)
         logits = self.scale.exp().clamp_max(60) * image @ text.T
         to_text = F.cross_entropy(logits, which)
@@ -98,7 +99,7 @@ def build(shop: Workshop) -> None:
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         parameters = sample(batch, generator)
-        rendered = render(parameters)
+        rendered = render(parameters, shop.size)
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         tokens = tokenize(tokenizer, captions(parameters.to("cpu"), seed, share_expression=0.8)).to(shop.device)
         half = batch // 2
