@@ -24,9 +24,8 @@ def fault(monkeypatch: pytest.MonkeyPatch):
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from emoji_adapter.cli import main; sys.exit(main())"
     return subprocess.run(
-        [sys.executable, "-c", code, *words],
+        [sys.executable, "-m", "emoji_adapter", *words],
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
