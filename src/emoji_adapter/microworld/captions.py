@@ -1,4 +1,4 @@
-"""What a picture shows, in words: style, background, accessory, sometimes the expression; never the identity."""
+"""What a picture shows, in words: style, background, accessory, sometimes the expression; never who it is."""
 
 import random
 
@@ -26,11 +26,9 @@ _OPENINGS = (
 )
 _BACKDROPS = ("{b} background", "on a {b} background", "{b} backdrop", "in front of a {b} wall")
 EXPRESSION_WORDS: tuple[str, ...] = (
-    "tongue out", "eyes closed", "winking", "laughing", "smiling", "smirking", "sad", "mouth open", "angry", "
-    ""surprised",
-    "pouting", "puffed cheeks", "disgusted", "raised eyebrows", "looking left", "looking right", "looking "
-    "up", "looking down",
-    "neutral",
+    "tongue out", "eyes closed", "winking", "laughing", "smiling", "smirking", "sad", "mouth open", "angry",
+    "surprised", "pouting", "puffed cheeks", "disgusted", "raised eyebrows", "looking left", "looking right",
+    "looking up", "looking down", "neutral",
 )  # fmt: skip
 """The coarse words that captions use; left and right as the viewer sees them."""
 
