@@ -1,4 +1,4 @@
-"""One call, several prompts, each with its own person and expression; pictures are encoded once and used again."""
+"""One call, several prompts, each with its own person and expression; pictures are encoded once."""
 
 from pathlib import Path
 

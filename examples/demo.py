@@ -41,7 +41,9 @@ def main() -> None:
     identities = [pipe.encode_identity(person) for person in people]
     expressions = torch.stack([pipe.encode_expression(template) for template in templates])
     rows = []
-    for person, identity, style in zip(people, identities, ("photo", "cartoon", "watercolor", "neon"), strict=True):
+    for person, identity, style in zip(
+        people, identities, ("photo", "cartoon", "watercolor", "neon"), strict=True
+    ):
         images = pipe(
             [f"a {style} portrait, teal background"] * len(templates),
             identity_embeds=identity.expand(len(templates), -1),

@@ -1,0 +1,1 @@
+"""Expressions: words, emoji and blendshapes."""

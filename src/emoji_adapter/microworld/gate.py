@@ -75,12 +75,13 @@ def base_samples(
     for start in range(0, count, 16):
         part = prompts[start : start + 16]
         generators = [torch.Generator().manual_seed(seed * 100_000 + start + i) for i in range(len(part))]
-        out += pipe(part, num_inference_steps=steps, guidance_scale=2.5, generator=generators).images  # pyright: ignore
+        made = pipe(part, num_inference_steps=steps, guidance_scale=2.5, generator=generators)
+        out += made.images  # pyright: ignore
     return out
 
 
 def base_gate(images: list[Image.Image], judges: MicroJudges) -> dict[str, Any]:
-    """Share of base samples with exactly one face (gate: at least 0.98), and that wear the prompt's style and background."""
+    """Share of base samples with exactly one face (gate: 0.98), and the right style and background."""
     read = judges.read(images)
     style = np.array([STYLES[i % len(STYLES)] for i in range(len(images))])
     background = np.array([BACKGROUNDS[i % len(BACKGROUNDS)] for i in range(len(images))])

@@ -17,7 +17,7 @@ PEOPLE, STRENGTHS = 40, (1e-4, 1e-3, 1e-2, 1e-1)
 
 
 def ridge(features: Float[Tensor, "n d"], targets: Float[Tensor, "n k"], strength: float) -> Tensor:
-    """Weights (d + 1, k) of ridge regression with an intercept, by the kernel form since n is smaller than d."""
+    """Weights (d + 1, k) of ridge regression with an intercept, in the kernel form: n is smaller than d."""
     x = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
     kernel = x @ x.T
     kernel.diagonal().add_(strength * float(kernel.diagonal().mean()))
@@ -78,6 +78,6 @@ def encoder_probes(encoder: ExpressionEncoder, seed: int = 0, count: int = 4000)
     found = {}
     for name, (target, score) in goals.items():
         weights = [ridge(x[train], target[train], s) for s in STRENGTHS]
-        best = max(weights, key=lambda w: score(_predict(x[choose], w), choose))  # noqa: B023
+        best = max(weights, key=lambda w: score(_predict(x[choose], w), choose))
         found[name] = round(score(_predict(x[test], best), test), 4)
     return found

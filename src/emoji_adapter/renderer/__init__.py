@@ -1,0 +1,1 @@
+"""Renderer: drawn portraits from numbers, batched, with known truth."""

@@ -1,4 +1,4 @@
-"""Names of the expression parameters: ARKit's 52 blendshapes and the share of them that the renderer draws."""
+"""Names of the expression parameters: ARKit's 52 blendshapes and those that the renderer draws."""
 
 _SIDES = ("Left", "Right")
 

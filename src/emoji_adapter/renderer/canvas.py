@@ -18,7 +18,9 @@ def smoothstep(x: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
     return t * t * (3 - 2 * t)
 
 
-def bump(x: Tensor, y: Tensor, cx: Tensor | float, cy: Tensor | float, rx: Tensor | float, ry: Tensor | float) -> Tensor:
+def bump(
+    x: Tensor, y: Tensor, cx: Tensor | float, cy: Tensor | float, rx: Tensor | float, ry: Tensor | float
+) -> Tensor:
     """A Gaussian hill of height 1."""
     return torch.exp(-(((x - cx) / rx) ** 2) - ((y - cy) / ry) ** 2)
 
@@ -30,7 +32,8 @@ class Canvas:
         u, v: picture coordinates, -1 to 1, x right and y down, shape (1, size, size).
         px, py: the same in the plane of the head: roll, scale and shift taken out.
         x, y: coordinates on the face, turned with the head; `front` is 1 where the surface faces the viewer.
-        colour: (batch, 3, size, size), not multiplied by `figure`, the opacity of what is drawn, (batch, size, size).
+        colour: (batch, 3, size, size), not multiplied by `figure`, the opacity of what is drawn, (batch,
+            size, size).
         height: (batch, size, size), in half picture widths.
     """
 
@@ -74,7 +77,9 @@ class Canvas:
         """Half width of the silhouette at relative height t (-1 crown, 1 chin)."""
         low = t.clamp_min(0)
         width = 1 - (0.20 - 0.11 * self.who("jaw_width")) * low**2
-        width = width + (0.05 * self.who("cheeks") + 0.15 * self.does("cheekPuff")) * torch.exp(-(((t - 0.48) / 0.27) ** 2))
+        width = width + (0.05 * self.who("cheeks") + 0.15 * self.does("cheekPuff")) * torch.exp(
+            -(((t - 0.48) / 0.27) ** 2)
+        )
         return self.half_width * width
 
     def _place_head(self) -> None:

@@ -43,8 +43,10 @@ def _draw_eye(canvas: Canvas, side: str, sign: float) -> None:
     canvas.shade(under * 0.6, 0.5)
 
 
-def _shade_lids(canvas: Canvas, x: Tensor, y: Tensor, upper: Tensor, lower: Tensor, arch: Tensor, width: Tensor,
-                squint: Tensor, wide: Tensor, blink: Tensor) -> None:  # fmt: skip
+def _shade_lids(  # noqa: PLR0913
+    canvas: Canvas, x: Tensor, y: Tensor, upper: Tensor, lower: Tensor, arch: Tensor, width: Tensor,
+    squint: Tensor, wide: Tensor, blink: Tensor,
+) -> None:  # fmt: skip
     """The lid above the eye, deeper when it is closed, and the fold that a squint pushes up below it."""
     lid = smoothstep(upper - y, 0.10, 0.0) * (y < upper) * (x.abs() < width * 1.02) * canvas.front
     canvas.shade(lid * arch.sqrt() * (0.55 + 0.45 * blink) * (1 - 0.7 * wide), 0.78)
@@ -52,7 +54,9 @@ def _shade_lids(canvas: Canvas, x: Tensor, y: Tensor, upper: Tensor, lower: Tens
     canvas.shade(fold * squint, 0.55)
 
 
-def _draw_iris(canvas: Canvas, side: str, sign: float, x: Tensor, y: Tensor, opening: Tensor, width: Tensor) -> None:
+def _draw_iris(
+    canvas: Canvas, side: str, sign: float, x: Tensor, y: Tensor, opening: Tensor, width: Tensor
+) -> None:
     out_, in_, up, down = (canvas.does(f"eyeLook{name}{side}") for name in ("Out", "In", "Up", "Down"))
     cx, cy = 0.098 * (out_ - in_) * (width / 0.203), 0.062 * (down - up) - 0.008
     away = ((x - cx) ** 2 + (y - cy) ** 2).sqrt()
@@ -80,5 +84,7 @@ def draw_brows(canvas: Canvas) -> None:
         beyond = (start - x).clamp_min(0) + (x - end).clamp_min(0)
         away = ((canvas.y - line) ** 2 + beyond**2).sqrt() - thick
         canvas.paint(canvas.soft(away) * canvas.front, colours.brow(canvas))
-        frown = canvas.soft((canvas.x * sign - 0.045).abs() - 0.012, 1.6) * smoothstep((canvas.y + 0.27).abs(), 0.09, 0.04)
+        frown = canvas.soft((canvas.x * sign - 0.045).abs() - 0.012, 1.6) * smoothstep(
+            (canvas.y + 0.27).abs(), 0.09, 0.04
+        )
         canvas.shade(frown * down * canvas.front, 0.62)

@@ -20,7 +20,9 @@ def _locks(canvas: Canvas) -> Tensor:
     """Broad waves of light over the hair; curlier with a greater `hair_kind`."""
     curl = smoothstep(canvas.who("hair_kind"), 0.0, 0.9)
     angle = torch.atan2(canvas.px + 0.05 * torch.sin(9.0 * canvas.py) * (0.3 + curl), 1.15 - canvas.py)
-    return torch.cos(angle * 15.0) * (1 - curl) + curl * torch.cos(10.0 * canvas.px) * torch.cos(10.0 * canvas.py + 1.0)
+    return torch.cos(angle * 15.0) * (1 - curl) + curl * torch.cos(10.0 * canvas.px) * torch.cos(
+        10.0 * canvas.py + 1.0
+    )
 
 
 def draw_back_hair(canvas: Canvas) -> None:
@@ -31,12 +33,18 @@ def draw_back_hair(canvas: Canvas) -> None:
     px, py = canvas.px + shift, canvas.py
     flare = 1 + 0.10 * smoothstep(py, 0.0, 0.9) * (1 + canvas.who("hair_volume"))
     wide = (canvas.half_width + 0.9 * volume) * flare
-    top = ((px / wide).abs() ** 2.3 + ((py + 0.06) / (canvas.half_height + volume)).abs() ** 2.3 + 1e-6) ** (1 / 2.3) - 1
+    top = ((px / wide).abs() ** 2.3 + ((py + 0.06) / (canvas.half_height + volume)).abs() ** 2.3 + 1e-6) ** (
+        1 / 2.3
+    ) - 1
     fall = torch.maximum(px.abs() - wide * 0.985, py - end)
-    shape = torch.where(py < 0, top * 0.6, torch.minimum(torch.maximum(top * 0.6, py - 0.05), fall.clamp_min(-0.2)))
+    shape = torch.where(
+        py < 0, top * 0.6, torch.minimum(torch.maximum(top * 0.6, py - 0.05), fall.clamp_min(-0.2))
+    )
     mask = canvas.soft(shape) * (1 - _bald(canvas))
     canvas.paint(mask, 0.72 * colours.hair(canvas))
-    canvas.height = torch.where(mask > 0.5, 0.10 + 0.10 * canvas.depth + 0.012 * _locks(canvas), canvas.height)
+    canvas.height = torch.where(
+        mask > 0.5, 0.10 + 0.10 * canvas.depth + 0.012 * _locks(canvas), canvas.height
+    )
 
 
 def hairline(canvas: Canvas) -> Tensor:
@@ -52,12 +60,17 @@ def hairline(canvas: Canvas) -> Tensor:
 def draw_front_hair(canvas: Canvas) -> None:
     """The cap of hair over the crown, with a fringe or a parting."""
     volume, gone = _volume(canvas), _bald(canvas)
-    crown = ((canvas.px / (canvas.half_width + 0.9 * volume)).abs() ** 2.3
-             + ((canvas.py + 0.06) / (canvas.half_height + volume)).abs() ** 2.3 + 1e-6) ** (1 / 2.3) - 1  # fmt: skip
+    crown = (
+        (canvas.px / (canvas.half_width + 0.9 * volume)).abs() ** 2.3
+        + ((canvas.py + 0.06) / (canvas.half_height + volume)).abs() ** 2.3
+        + 1e-6
+    ) ** (1 / 2.3) - 1
     inside_face = canvas.head * (canvas.depth > 0.02)
     edge = torch.where(inside_face > 0.5, canvas.y - hairline(canvas), canvas.py + 0.02)
     sides = smoothstep(canvas.who("hair_length"), -0.5, -0.1)
-    edge = torch.minimum(edge, torch.where(canvas.x.abs() > 0.80 * canvas.half_width, canvas.y - 0.02 - 0.25 * sides, edge))
+    edge = torch.minimum(
+        edge, torch.where(canvas.x.abs() > 0.80 * canvas.half_width, canvas.y - 0.02 - 0.25 * sides, edge)
+    )
     mask = canvas.soft(torch.maximum(crown * 0.6, edge)) * (1 - gone)
     colour = colours.hair(canvas)
     canvas.paint(mask, colour)

@@ -22,7 +22,11 @@ def mouth_shift(canvas: Canvas) -> Tensor:
 def half_width(canvas: Canvas, side: str) -> Tensor:
     """Distance of a mouth corner from the middle of the mouth."""
     wide = 1 + 0.30 * canvas.does(f"mouthStretch{side}") + 0.12 * canvas.does(f"mouthSmile{side}")
-    wide = wide * (1 - 0.50 * canvas.does("mouthPucker")) * (1 - 0.10 * canvas.does("jawOpen") - 0.16 * canvas.does("cheekPuff"))
+    wide = (
+        wide
+        * (1 - 0.50 * canvas.does("mouthPucker"))
+        * (1 - 0.10 * canvas.does("jawOpen") - 0.16 * canvas.does("cheekPuff"))
+    )
     return 0.300 * (1 + 0.10 * canvas.who("mouth_width")) * wide
 
 
@@ -50,7 +54,9 @@ def draw_mouth(canvas: Canvas) -> None:
     full = 1 + 0.45 * canvas.who("lip_fullness") + 0.55 * pucker - 0.35 * canvas.mean("mouthStretch")
     top, bottom = upper - 0.052 * full * arch.sqrt(), lower + 0.060 * full * arch.sqrt()
     lip = colours.lips(canvas)
-    canvas.paint(canvas.soft(torch.maximum(torch.maximum(top - y, y - bottom), (s - 1) * width)) * canvas.front, lip)
+    canvas.paint(
+        canvas.soft(torch.maximum(torch.maximum(top - y, y - bottom), (s - 1) * width)) * canvas.front, lip
+    )
     canvas.shade(canvas.soft(torch.maximum(top - y, y - upper)) * (s < 1) * canvas.front, 0.84)
     hole = canvas.soft(torch.maximum(upper - y, y - lower)) * (s < 1) * canvas.front
     hole = hole * smoothstep(jaw + sneer + pucker, 0.02, 0.2)
@@ -59,13 +65,29 @@ def draw_mouth(canvas: Canvas) -> None:
     seam = canvas.soft((y - upper).abs() - 0.013) * canvas.soft((s - 1.02) * width) * canvas.front
     canvas.paint(seam, 0.20 * lip + 0.02)
     for side, sign in SIDES:
-        dot = ((x - sign * half_width(canvas, side)) ** 2 + (y - 0.72 * corner_height(canvas, side)) ** 2).sqrt()
+        dot = (
+            (x - sign * half_width(canvas, side)) ** 2 + (y - 0.72 * corner_height(canvas, side)) ** 2
+        ).sqrt()
         canvas.paint(canvas.soft(dot - 0.019) * canvas.front, 0.22 * lip + 0.02)
     _draw_tongue(canvas, x, y, jaw, tongue, lower)
 
 
-def _draw_inside(canvas: Canvas, x: Tensor, y: Tensor, upper: Tensor, lower: Tensor, hole: Tensor, width: Tensor, tongue: Tensor) -> None:
-    teeth = hole * canvas.soft(y - upper - 0.062) * canvas.soft(x.abs() - 0.80 * width) * (1 - canvas.does("mouthPucker"))
+def _draw_inside(
+    canvas: Canvas,
+    x: Tensor,
+    y: Tensor,
+    upper: Tensor,
+    lower: Tensor,
+    hole: Tensor,
+    width: Tensor,
+    tongue: Tensor,
+) -> None:
+    teeth = (
+        hole
+        * canvas.soft(y - upper - 0.062)
+        * canvas.soft(x.abs() - 0.80 * width)
+        * (1 - canvas.does("mouthPucker"))
+    )
     canvas.paint(teeth, canvas.rgb(0.96, 0.95, 0.91))
     bed = ((x / (0.62 * width)) ** 2 + ((y - lower) / 0.085) ** 2).sqrt() - 1
     canvas.paint(hole * canvas.soft(bed * 0.09) * (1 - tongue), canvas.rgb(0.80, 0.33, 0.36))

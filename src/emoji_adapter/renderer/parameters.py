@@ -109,7 +109,11 @@ def _eyes(dice: _Dice) -> dict[str, Tensor]:
     wide, squint = _one_or_both(dice), _one_or_both(dice)
     out: dict[str, Tensor] = {}
     for side, b, w, s in zip(("Left", "Right"), (blink, blink_other), wide, squint, strict=True):
-        out |= {f"eyeBlink{side}": b * (kind == 1), f"eyeWide{side}": w * (kind == 2), f"eyeSquint{side}": s * (kind == 3)}
+        out |= {
+            f"eyeBlink{side}": b * (kind == 1),
+            f"eyeWide{side}": w * (kind == 2),
+            f"eyeSquint{side}": s * (kind == 3),
+        }
     return out
 
 
@@ -155,7 +159,8 @@ def _mouth(dice: _Dice) -> dict[str, Tensor]:
         "jawOpen": open_, "tongueOut": tongue, "cheekPuff": puff,
         "jawLeft": side * shift, "jawRight": side * (1 - shift),
         "mouthPucker": strong * shaped * round_,
-        "mouthStretchLeft": stretch[0] * shaped * (1 - round_), "mouthStretchRight": stretch[1] * shaped * (1 - round_),
+        "mouthStretchLeft": stretch[0] * shaped * (1 - round_),
+        "mouthStretchRight": stretch[1] * shaped * (1 - round_),
         "mouthSmileLeft": torch.where(crossed, strong * swap, smile[0] * (kind == 1)),
         "mouthSmileRight": torch.where(crossed, strong * (1 - swap), smile[1] * (kind == 1)),
         "mouthFrownLeft": torch.where(crossed, strong * (1 - swap), frown[0] * (kind == 2)),
@@ -165,7 +170,7 @@ def _mouth(dice: _Dice) -> dict[str, Tensor]:
 
 
 def sample_expression(count: int, generator: torch.Generator) -> Float[Tensor, "batch drawn"]:
-    """Draw expressions: large, often lopsided or with closed eyes; what cannot be seen is zero (our choice)."""
+    """Draw expressions: large, often lopsided or eyes closed; what cannot be seen is zero (our choice)."""
     dice = _Dice(count, generator)
     eyes = _eyes(dice)
     closed = ((eyes["eyeBlinkLeft"] > 0.6) & (eyes["eyeBlinkRight"] > 0.6)).float()

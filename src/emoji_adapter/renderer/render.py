@@ -20,8 +20,8 @@ class Rendered:
 
     Attributes:
         image: RGB in [0, 1], (batch, 3, size, size).
-        landmarks: the eye on the viewer's left, the eye on the right, nose tip, mouth corner on the left, on the right;
-            (x, y) in pixels, (batch, 5, 2): insightface's order.
+        landmarks: the eye on the viewer's left, the eye on the right, nose tip, mouth corner on the left, on
+            the right; (x, y) in pixels, (batch, 5, 2): insightface's order.
         box: forehead to chin and side to side, XYXY in pixels, (batch, 4).
     """
 
@@ -77,7 +77,7 @@ def _compiled() -> Callable[[FaceParameters, int], tuple[Tensor, Tensor, Tensor]
 
 
 def _render_compiled(parameters: FaceParameters, size: int) -> Rendered:
-    """Fused into a few kernels, an order of magnitude faster; of one batch size, so that it is compiled once."""
+    """Fused into a few kernels, ten times faster; of one batch size, so that it is compiled once."""
     count = len(parameters)
     rows = torch.arange(-(-count // _CHUNK) * _CHUNK, device=parameters.identity.device) % count
     with torch.autocast(parameters.identity.device.type, enabled=False):

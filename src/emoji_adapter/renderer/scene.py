@@ -40,9 +40,13 @@ def draw_glasses(canvas: Canvas) -> None:
     for _, sign in SIDES:
         away = (((canvas.x - sign * centre) / 1.08) ** 2 + (canvas.y - EYE_Y - 0.005) ** 2).sqrt()
         canvas.paint(worn * canvas.soft((away - 0.232).abs() - 0.019), canvas.rgb(0.10, 0.09, 0.12))
-        arm = canvas.soft((canvas.y - EYE_Y + 0.03).abs() - 0.017) * smoothstep(canvas.x * sign - centre, 0.225, 0.245)
+        arm = canvas.soft((canvas.y - EYE_Y + 0.03).abs() - 0.017) * smoothstep(
+            canvas.x * sign - centre, 0.225, 0.245
+        )
         canvas.paint(worn * arm, canvas.rgb(0.10, 0.09, 0.12))
-    bridge = canvas.soft((canvas.y - EYE_Y + 0.02).abs() - 0.017) * canvas.soft(canvas.x.abs() - (centre - 0.235).clamp_min(0.02))
+    bridge = canvas.soft((canvas.y - EYE_Y + 0.02).abs() - 0.017) * canvas.soft(
+        canvas.x.abs() - (centre - 0.235).clamp_min(0.02)
+    )
     canvas.paint(worn * bridge, canvas.rgb(0.10, 0.09, 0.12))
 
 
@@ -50,14 +54,20 @@ def draw_hat(canvas: Canvas) -> None:
     """A knitted hat down to above the brows."""
     worn = _wears(canvas, "hat")
     px, py = canvas.px, canvas.py
-    dome = ((px / (canvas.half_width + 0.13)).abs() ** 2.4 + ((py + 0.10) / (canvas.half_height + 0.17)).abs() ** 2.4 + 1e-6) ** (1 / 2.4) - 1
+    dome = (
+        (px / (canvas.half_width + 0.13)).abs() ** 2.4
+        + ((py + 0.10) / (canvas.half_height + 0.17)).abs() ** 2.4
+        + 1e-6
+    ) ** (1 / 2.4) - 1
     brim = torch.where(canvas.head > 0.5, canvas.y, py) + 0.53 - 0.10 * (px / 0.6) ** 2
     mask = canvas.soft(torch.maximum(dome * 0.65, brim)) * worn
     colour = colours.clothes(canvas, 5) * canvas.rgb(1.0, 0.92, 0.95)
     canvas.paint(mask, colour)
     band = canvas.soft((-brim - 0.07).abs() - 0.07) * mask
     canvas.shade(band, 0.78)
-    canvas.height = torch.where(mask > 0.5, 0.28 + 0.55 * canvas.depth.clamp_min(0.2) + 0.02 * band, canvas.height)
+    canvas.height = torch.where(
+        mask > 0.5, 0.28 + 0.55 * canvas.depth.clamp_min(0.2) + 0.02 * band, canvas.height
+    )
 
 
 def draw_earrings(canvas: Canvas) -> None:
@@ -70,4 +80,6 @@ def draw_earrings(canvas: Canvas) -> None:
         mask = canvas.soft(away - 0.085) * worn
         canvas.paint(mask, canvas.rgb(0.95, 0.76, 0.22))
         canvas.shade(mask * canvas.soft((away - 0.062).abs() - 0.012), 0.75)
-        canvas.height = torch.where(mask > 0.5, 0.35 + 0.6 * (0.085**2 - away**2).clamp_min(0).sqrt(), canvas.height)
+        canvas.height = torch.where(
+            mask > 0.5, 0.35 + 0.6 * (0.085**2 - away**2).clamp_min(0).sqrt(), canvas.height
+        )
