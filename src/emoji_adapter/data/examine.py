@@ -4,6 +4,7 @@ Runs in worker processes. Each builds its own networks once and works on one thr
 thread are faster than one process of many for networks this small, and they don't fight over the cores.
 """
 
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,10 @@ class Examiner:
         )
         self.teacher = BlendshapeTeacher(settings.teacher, providers=CPU, threads=1)
 
+    def warm_up(self) -> None:
+        """Load the networks now, so that a missing one is found before any process is started."""
+        self.analyzer.detect(np.zeros((64, 64, 3), np.uint8))
+
     def examine(self, source: SourcePicture) -> Examined | Refusal:
         """Look at one picture; whatever is wrong with the picture becomes a refusal."""
         try:
@@ -128,6 +133,7 @@ def start_worker(settings: ExamineSettings) -> None:
     import cv2
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     _worker["examiner"] = Examiner(settings)

@@ -94,9 +94,9 @@ def prepare(
     config = config or PrepareConfig()
     progress = progress or _silent
     pictures = list_pictures(folder)
+    models = PrepareModels.load(config)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    models = PrepareModels.load(config)
     shares = _plan(pictures, config, models)
     todo = [share for share in shares if shard_digest(shard_path(out, share.index)) != share.digest]
     if not todo and (out / META).is_file() and read_meta(out).shards == len(shares):

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +15,8 @@ from emoji_adapter.config import from_mapping
 from emoji_adapter.data.manifest import PictureRecord, Refusal
 from emoji_adapter.errors import DataError
 
+KEY = "emoji_adapter.shard"
+"""The one key of the header; several would be written in random order, never twice the same bytes."""
 TENSORS = ("latents", "identity", "crops", "blendshapes")
 
 
@@ -49,12 +52,14 @@ def write_shard(folder: Path, index: int, shard: Shard) -> None:
     """Write a shard; a process killed at any moment leaves either the whole shard or none."""
     header = {
         "digest": shard.digest,
-        "records": json.dumps([asdict(record) for record in shard.records]),
-        "refusals": json.dumps([asdict(refusal) for refusal in shard.refusals]),
+        "records": [asdict(record) for record in shard.records],
+        "refusals": [asdict(refusal) for refusal in shard.refusals],
     }
     path = shard_path(folder, index)
     partial = path.with_suffix(".partial")
-    save_file({name: getattr(shard, name).contiguous() for name in TENSORS}, partial, metadata=header)
+    save_file(
+        {name: getattr(shard, name).contiguous() for name in TENSORS}, partial, {KEY: json.dumps(header)}
+    )
     os.replace(partial, path)
 
 
@@ -73,8 +78,8 @@ def read_records(path: Path) -> tuple[list[PictureRecord], list[Refusal]]:
         DataError: the shard is missing or damaged.
     """
     header = _header(path)
-    records = [from_mapping(PictureRecord, item) for item in json.loads(header["records"])]
-    refusals = [from_mapping(Refusal, item) for item in json.loads(header["refusals"])]
+    records = [from_mapping(PictureRecord, item) for item in header["records"]]
+    refusals = [from_mapping(Refusal, item) for item in header["refusals"]]
     return records, refusals
 
 
@@ -103,11 +108,11 @@ def empty_tensors(latent_shape: tuple[int, int, int], crop_size: int) -> dict[st
     }
 
 
-def _header(path: Path) -> dict[str, str]:
+def _header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
+            return json.loads((file.metadata() or {})[KEY])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DataError(
             f"{path} is missing or damaged: {error}. Run `emoji-adapter prepare` again."
         ) from error

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +17,7 @@ from emoji_adapter.data.examine import (
 )
 from emoji_adapter.data.folder import SourcePicture
 from emoji_adapter.data.manifest import Refusal
+from emoji_adapter.errors import DataError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -34,21 +37,29 @@ def examiners(settings: ExamineSettings, workers: int) -> Iterator[ExamineMany]:
 
     Args:
         settings: what to use and how to cut.
-        workers: processes; 0 = do it in this one. Processes are spawned, so they hold no copy of a CUDA
-            context.
+        workers: processes; 0 = do it in this one. They are spawned, so they hold no copy of a CUDA context.
+
+    Raises:
+        WeightsNotFoundError: a model is missing.
+        DataError: a process was killed.
     """
+    examiner = Examiner(settings)
     if workers == 0:
-        examiner = Examiner(settings)
         yield lambda sources: map(examiner.examine, sources)
         return
+    examiner.warm_up()
+    context = multiprocessing.get_context("spawn")
     with _single_threaded():
-        pool = multiprocessing.get_context("spawn").Pool(workers, start_worker, (settings,))
-    try:
-        yield lambda sources: pool.imap(examine_in_worker, sources, chunksize=8)
-        pool.close()
-    finally:
-        pool.terminate()
-        pool.join()
+        pool = ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(settings,))
+        try:
+            yield lambda sources: pool.map(examine_in_worker, sources, chunksize=8)
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"One of {workers} worker processes was killed, perhaps for want of memory. Run the command "
+                "again with fewer --workers; it goes on where it stopped."
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from emoji_adapter.training.config import TrainingConfig, changed_settings
 from emoji_adapter.training.weights import MovingAverage
 
 FORMAT_VERSION = 1
+KEY = "emoji_adapter.run"
+"""The one key of the header; several would be written in random order."""
 PATTERN = re.compile(r"step-(\d{8})\.safetensors$")
 
 
@@ -50,14 +52,14 @@ def save_state(folder: Path, state: RunState, config: TrainingConfig) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     header = {
-        "format_version": str(FORMAT_VERSION),
-        "step": str(state.step),
-        "steps": str(state.steps),
-        "config": json.dumps(to_mapping(config)),
+        "format_version": FORMAT_VERSION,
+        "step": state.step,
+        "steps": state.steps,
+        "config": to_mapping(config),
     }
     path = folder / f"step-{state.step:08d}.safetensors"
     partial = path.with_suffix(".partial")
-    save_file(_flatten(state), partial, metadata=header)
+    save_file(_flatten(state), partial, {KEY: json.dumps(header)})
     os.replace(partial, path)
     for old in checkpoints(folder)[: -config.keep]:
         old.unlink()
@@ -73,21 +75,21 @@ def load_state(path: Path, state: RunState, config: TrainingConfig) -> None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {})[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}. Delete it to go on from the one before.") from error
-    if header.get("format_version") != str(FORMAT_VERSION):
+    if header.get("format_version") != FORMAT_VERSION:
         raise DataError(
             f"{path} has format version {header.get('format_version')}, expected {FORMAT_VERSION}."
         )
-    if changed := changed_settings(json.loads(header["config"]), config):
+    if changed := changed_settings(header["config"], config):
         raise InputError(
             f"The run in {path.parent.parent} began with other settings: {', '.join(changed)} differ. Resume "
             "it with the same settings, or choose another --out."
         )
     _restore(tensors, state)
-    state.step, state.steps = int(header["step"]), int(header["steps"])
+    state.step, state.steps = header["step"], header["steps"]
 
 
 def checkpoints(folder: Path) -> list[Path]:
