@@ -12,6 +12,7 @@ from tests.evaluation import planted
 from emoji_adapter.errors import DataError, NoFaceError
 from emoji_adapter.evaluation.runner import WORK_PER_CELL, Judged, Settings, evaluate, through_autoencoder
 from emoji_adapter.metrics.records import Readings
+from emoji_adapter.pipelines.faces import FaceEncoders
 from emoji_adapter.pipelines.stable_diffusion import EmojiDiffSDPipeline
 
 SIDE = 16
@@ -51,14 +52,14 @@ class PixelJudges:
         return {}
 
 
-class ColourEncoders:
+class ColourEncoders(FaceEncoders):
     """Embeddings that depend on the picture's colour; a template with red in it has no face."""
 
-    def identity(self, pictures: list, policy: str | int) -> torch.Tensor:
+    def identity(self, pictures: Sequence[Any], policy: str | int) -> torch.Tensor:
         return tiny.identities(1, seed=pictures[0].getpixel((0, 0))[0])[0]
 
-    def expression(self, picture: Image.Image, policy: str | int, device: torch.device) -> torch.Tensor:
-        red, green, _ = picture.getpixel((0, 0))  # type: ignore[misc]
+    def expression(self, picture: Any, policy: str | int, device: torch.device) -> torch.Tensor:
+        red, green, _ = picture.getpixel((0, 0))
         if red:
             raise NoFaceError("none")
         return tiny.expressions(1, seed=100 + green)[0]
@@ -68,7 +69,7 @@ class ColourEncoders:
 def pipe() -> EmojiDiffSDPipeline:
     made = EmojiDiffSDPipeline(**tiny.components())
     made.load_emoji_adapter(tiny.adapter(made.unet))
-    made.face_encoders = ColourEncoders()
+    made.face_encoders = ColourEncoders({})
     return made
 
 
