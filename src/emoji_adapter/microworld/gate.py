@@ -34,7 +34,7 @@ def through_autoencoder(vae: AutoencoderKL, images: list[Image.Image], batch: in
 
 
 def autoencoder_gate(
-    vae: AutoencoderKL, judges: MicroJudges, seed: int = 0, count: int = 240
+    vae: AutoencoderKL, judges: MicroJudges, seed: int = 0, *, size: int, count: int = 240
 ) -> dict[str, Any]:
     """What the autoencoder costs, by the judges.
 
@@ -42,6 +42,7 @@ def autoencoder_gate(
         vae: the autoencoder.
         judges: expression and identity judge.
         seed: of the pictures.
+        size: side of the pictures in pixels.
         count: people, two pictures each.
 
     Returns:
@@ -51,7 +52,7 @@ def autoencoder_gate(
     """
     first = pictures("test", count, seed + 10)
     other = pictures("test", count, seed + 11).replace(identity=first.identity)
-    drawn, reference = (_pictures(draw(p, device=judges.device)) for p in (first, other))
+    drawn, reference = (_pictures(draw(p, size, judges.device)) for p in (first, other))
     truth = first.expression.numpy()
     raw, coded, photo = (
         judges.read(images, count_faces=False)

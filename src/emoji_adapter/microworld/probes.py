@@ -39,12 +39,15 @@ def accuracy(predicted: Float[Tensor, "n k"], truth: Int[Tensor, " n"]) -> float
 
 
 @torch.no_grad()
-def encoder_probes(encoder: ExpressionEncoder, seed: int = 0, count: int = 4000) -> dict[str, float]:
+def encoder_probes(
+    encoder: ExpressionEncoder, seed: int = 0, *, size: int, count: int = 4000
+) -> dict[str, float]:
     """Train linear probes on patch features of aligned, masked crops and score them on held-out pictures.
 
     Args:
         encoder: the frozen expression encoder.
         seed: of the pictures.
+        size: side of the pictures in pixels.
         count: pictures; a quarter is held out. The ridge's strength is chosen on another quarter.
 
     Returns:
@@ -57,7 +60,7 @@ def encoder_probes(encoder: ExpressionEncoder, seed: int = 0, count: int = 4000)
     parameters = parameters.replace(identity=sample_identity(PEOPLE, generator)[who])
     features = []
     for rows in torch.arange(count).split(100):
-        drawn = render(parameters.index(rows).to(encoder.device))
+        drawn = render(parameters.index(rows).to(encoder.device), size)
         points = jitter(drawn.landmarks.cpu(), generator).to(encoder.device)
         features.append(encoder.encode(expression_crops(drawn.image, points, encoder.crop)).flatten(1).cpu())
     x = torch.cat(features)

@@ -1,0 +1,59 @@
+"""The gate, the probes and the judges' errors of the micro-world: `python benchmarks/microworld.py`.
+
+Writes `benchmarks/results/microworld.json` and the base model's samples beside it as a picture.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from PIL import Image
+from record import record
+
+from emoji_adapter.config import packaged_part
+from emoji_adapter.encoders.expression import ExpressionEncoder
+from emoji_adapter.evaluation.grid import grid
+from emoji_adapter.microworld.drawing import draw
+from emoji_adapter.microworld.gate import autoencoder_gate, base_gate, base_samples, through_autoencoder
+from emoji_adapter.microworld.judges import MicroJudges
+from emoji_adapter.microworld.networks.detector_figures import detector_figures
+from emoji_adapter.microworld.probes import encoder_probes
+from emoji_adapter.microworld.splits import pictures
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Measure everything and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--samples", type=int, default=96)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    pipe = StableDiffusionPipeline.from_pretrained(packaged_part("checkpoint"), torch_dtype=torch.float32)
+    pipe.to(arguments.device).set_progress_bar_config(disable=True)
+    size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+    judges = MicroJudges(device=arguments.device)
+    samples = base_samples(pipe, seed=arguments.seed, count=arguments.samples)
+    figures = {
+        "size": size,
+        "gate_autoencoder": autoencoder_gate(pipe.vae, judges, arguments.seed, size=size),
+        "gate_base": base_gate(samples, judges),
+        "probes": encoder_probes(ExpressionEncoder.from_pretrained("micro").to(arguments.device), arguments.seed, size=size),
+        "judges": judges.errors(arguments.seed, size=size),
+        "detector": detector_figures(packaged_part("faces"), pictures("test", 300, arguments.seed), seed=arguments.seed),
+    }
+    print(json.dumps(figures, indent=1))
+    record("microworld", figures)
+    rows = [samples[start : start + 8] for start in range(0, min(48, len(samples)), 8)]
+    grid(rows, tile=size).save(RESULTS / "microworld_samples.png", optimize=True)
+    drawn = [Image.fromarray(picture) for picture in draw(pictures("test", 16, arguments.seed), size)]
+    grid([drawn[:8], through_autoencoder(pipe.vae, drawn[:8]), drawn[8:], through_autoencoder(pipe.vae, drawn[8:])], tile=size).save(
+        RESULTS / "microworld_autoencoder.png", optimize=True
+    )
+
+
+if __name__ == "__main__":
+    main()
