@@ -102,10 +102,11 @@ def _run(pipe: Any, split: tuple[int, int, int, int], settings: Any, device: str
     seed, identities, expressions, styles = split
     with progress() as bar:
         task = bar.add_task("drawing the benchmark", total=None)
-        benchmark = MicroBenchmark(seed, identities, expressions, styles, device=device)
+        size = pipe.unet.config.sample_size * pipe.vae_scale_factor
+        benchmark = MicroBenchmark(seed, identities, expressions, styles, size=size, device=device)
         judges = MicroJudges(device=device)
         bar.update(task, description="judging the judges")
-        errors = judges.errors(seed)
+        errors = judges.errors(seed, size=size)
         bar.update(task, total=len(benchmark.cells) * WORK_PER_CELL, description="encoding the faces")
 
         def advance(name: str, count: int) -> None:

@@ -17,7 +17,7 @@ def render(
         Literal["train", "test"], typer.Option(help="People that training draws, or never.")
     ] = "train",
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the pictures in pixels.")] = 128,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the pictures in pixels.")] = 64,
     device: Annotated[str, typer.Option(help="Where to draw: auto, cpu, cuda, ...")] = "auto",
 ) -> None:
     """Draw people into sub-folders: PNG pictures and caption sidecars, as `prepare` reads them."""

@@ -52,7 +52,9 @@ def load_recipe(name_or_path: str) -> tuple[int, dict[str, StageRecipe]]:
     size = stages.pop("size", 128)
     if unknown := set(stages) - set(STAGES):
         raise InputError(f"{path} names unknown stages {sorted(unknown)}; known are {list(STAGES)}.")
-    return size, {n: from_mapping(StageRecipe, values, name=f"{path.name}: {n}") for n, values in stages.items()}
+    return size, {
+        n: from_mapping(StageRecipe, values, name=f"{path.name}: {n}") for n, values in stages.items()
+    }
 
 
 def build(
@@ -109,7 +111,12 @@ def _run(shop: Workshop, stage: str, recipe: str) -> None:
     torch.manual_seed(stream("train", f"initial weights of {stage}", shop.seed).initial_seed())
     begun = time.strftime("%Y-%m-%d")
     getattr(importlib.import_module(f"emoji_adapter.microworld.stages.{module}"), function)(shop)
-    record = {"date": begun, "recipe": recipe, "seed": shop.seed, "machine": machine(shop.device)} | shop.figures.get(stage, {})
+    record = {
+        "date": begun,
+        "recipe": recipe,
+        "seed": shop.seed,
+        "machine": machine(shop.device),
+    } | shop.figures.get(stage, {})
     partial = _done(shop, stage).with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=2))
     os.replace(partial, _done(shop, stage))
@@ -127,9 +134,21 @@ def build_side_by_side(out: Path, recipe: str, stages: list[str], options: list[
             if all((state / n / "done.json").exists() for n in STAGES[stage][1]):
                 waiting.remove(stage)
                 (state / stage).mkdir(parents=True, exist_ok=True)
-                command = [sys.executable, "-m", "emoji_adapter", "microworld", "build", "--out", str(out), "--recipe", recipe]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "emoji_adapter",
+                    "microworld",
+                    "build",
+                    "--out",
+                    str(out),
+                    "--recipe",
+                    recipe,
+                ]
                 output = (state / stage / "log").open("w")
-                running[stage] = subprocess.Popen([*command, "--stage", stage, *options], stdout=output, stderr=output)
+                running[stage] = subprocess.Popen(
+                    [*command, "--stage", stage, *options], stdout=output, stderr=output
+                )
         time.sleep(1)
         for stage, process in list(running.items()):
             if process.poll() is not None:
@@ -141,7 +160,11 @@ def build_side_by_side(out: Path, recipe: str, stages: list[str], options: list[
 
 def machine(device: torch.device) -> str:
     """What kind of machine this is, in words."""
-    return torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} CPU cores, {platform.machine()}"
+    return (
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"{os.cpu_count()} CPU cores, {platform.machine()}"
+    )
 
 
 def write_card(shop: Workshop) -> None:

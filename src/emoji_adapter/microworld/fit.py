@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 from emoji_adapter.microworld.splits import stream
 
 log = logging.getLogger(__name__)
+Network = TypeVar("Network", bound=nn.Module)
 Loss = Callable[[torch.Generator, int, int], Tensor]
 """Generator, batch size, step -> scalar; draws its own batch, with nothing but that generator."""
 
@@ -86,18 +88,24 @@ class _Run:
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for name, parameter in self.trainable.items():
             tensors |= {f"optimiser.{name}.{k}": v for k, v in self.optimiser.state[parameter].items()}
-        save_atomically(tensors, self.path, {"progress": json.dumps({"step": self.step, "seconds": self.seconds})})
+        save_atomically(
+            tensors, self.path, {"progress": json.dumps({"step": self.step, "seconds": self.seconds})}
+        )
 
     def load(self) -> None:
         if not self.path.exists():
             return
         tensors = load_file(self.path, device=str(next(self.model.parameters()).device))
         for prefix, module in (("model.", self.model), ("average.", self.average)):
-            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            module.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
         for name, parameter in self.trainable.items():
             start = f"optimiser.{name}."
             state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-            self.optimiser.state[parameter] = {k: v.cpu() if k == "step" and not v.is_cuda else v for k, v in state.items()}
+            self.optimiser.state[parameter] = {
+                k: v.cpu() if k == "step" and not v.is_cuda else v for k, v in state.items()
+            }
         from safetensors import safe_open
 
         with safe_open(self.path, "pt") as file:
@@ -120,7 +128,7 @@ def _rate(progress: float) -> float:
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
 
 
-def fit(shop: Workshop, stage: str, model: nn.Module, loss: Loss, *, save_every: float = 60.0) -> nn.Module:
+def fit(shop: Workshop, stage: str, model: Network, loss: Loss, *, save_every: float = 60.0) -> Network:
     """Train a network as its recipe says, from where an earlier call was killed.
 
     Args:
@@ -165,5 +173,7 @@ def fit(shop: Workshop, stage: str, model: nn.Module, loss: Loss, *, save_every:
             bar.set_postfix(loss=f"{shown:.4f}", refresh=False)
     run.save()
     bar.close()
-    shop.figures.setdefault(stage, {}).update(steps=run.step, seconds=round(run.seconds), loss=round(shown, 5), batch=recipe.batch)
+    shop.figures.setdefault(stage, {}).update(
+        steps=run.step, seconds=round(run.seconds), loss=round(shown, 5), batch=recipe.batch
+    )
     return run.average.to(memory_format=torch.contiguous_format).eval()

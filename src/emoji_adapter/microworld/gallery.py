@@ -36,7 +36,7 @@ class Gallery:
     per_person: int
     split: Split = "train"
     seed: int = 0
-    size: int = 128
+    size: int = 64
 
     def __len__(self) -> int:
         return self.people * self.per_person

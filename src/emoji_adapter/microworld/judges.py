@@ -85,12 +85,13 @@ class MicroJudges:
             "pose": scene.pose.cpu().numpy(),
         }
 
-    def errors(self, seed: int, count: int = 240) -> dict[str, Any]:
+    def errors(self, seed: int, count: int = 240, *, size: int = 128) -> dict[str, Any]:
         """Measure the judges' own errors on fresh renders of the test split.
 
         Args:
             seed: of the renders.
             count: people drawn, each twice: two scenes and two expressions.
+            size: side of the renders in pixels.
 
         Returns:
             Figures over all, `by_style` and `by_skin` (terciles of the skin tone): `id_same` and `id_other`,
@@ -100,7 +101,7 @@ class MicroJudges:
         """
         first = pictures("test", count, seed)
         second = pictures("test", count, seed + 1).replace(identity=first.identity)
-        drawn = [draw(parameters, device=self.device) for parameters in (first, second)]
+        drawn = [draw(parameters, size, self.device) for parameters in (first, second)]
         readings = [self.read([Image.fromarray(p) for p in batch], count_faces=False) for batch in drawn]
         columns = _error_columns(first, readings[0], readings[1])
         tone = skin_of(first)[:, 0].numpy()

@@ -32,7 +32,9 @@ def attention_map(rendered: Rendered) -> Tensor:
     axis = torch.arange(size, device=rendered.image.device) + 0.5
     eyes, mouth = rendered.landmarks[:, :2], rendered.landmarks[:, 3:].mean(1, keepdim=True)
     centres = torch.cat([eyes, mouth], dim=1)[..., None, None]
-    away = (axis[None, None, None, :] - centres[:, :, 0]) ** 2 + (axis[None, None, :, None] - centres[:, :, 1]) ** 2
+    away = (axis[None, None, None, :] - centres[:, :, 0]) ** 2 + (
+        axis[None, None, :, None] - centres[:, :, 1]
+    ) ** 2
     return 1 + 3 * torch.exp(-away / (2 * (0.11 * size) ** 2)).amax(1, keepdim=True)
 
 
@@ -53,7 +55,9 @@ def build(shop: Workshop) -> None:
         noise = torch.randn(posterior.mean.shape, generator=generator, device=picture.device)
         decoded = model.decode(posterior.mean + posterior.std * noise).sample.float()
         error = (weight * (F.smooth_l1_loss(decoded, picture, beta=0.05, reduction="none"))).mean()
-        edges = sum((g - h).abs().mean() for g, h in zip(_gradients(decoded), _gradients(picture), strict=True))
+        edges = sum(
+            (g - h).abs().mean() for g, h in zip(_gradients(decoded), _gradients(picture), strict=True)
+        )
         coarse = F.l1_loss(F.avg_pool2d(decoded, 4), F.avg_pool2d(picture, 4))
         return error + 0.5 * edges + 0.5 * coarse + 2e-6 * posterior.kl().float().mean()
 
@@ -68,7 +72,12 @@ def _normalise(model: AutoencoderKL, shop: Workshop) -> None:
     """Give every latent channel mean 0 and deviation 1, exactly, by the 1x1 convolutions around the latent."""
     model.to(shop.device)
     generator = stream("train", "latent statistics", shop.seed, shop.device)
-    means = torch.cat([model.encode(render(sample(64, generator), shop.size).image * 2 - 1).latent_dist.mean for _ in range(16)])
+    means = torch.cat(
+        [
+            model.encode(render(sample(64, generator), shop.size).image * 2 - 1).latent_dist.mean
+            for _ in range(16)
+        ]
+    )
     mean, deviation = means.mean((0, 2, 3)), means.std((0, 2, 3))
     before, after = model.quant_conv, model.post_quant_conv
     scale = torch.cat([1 / deviation, torch.ones_like(deviation)])

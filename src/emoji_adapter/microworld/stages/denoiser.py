@@ -53,10 +53,16 @@ class Album:
 
     @torch.no_grad()
     def __init__(self, shop: Workshop, count: int, look: Callable[[Tensor], Tensor] | None = None):
-        self.encoder = CLIPTextModel.from_pretrained(shop.out / "checkpoint" / "text_encoder", dtype=torch.float32)
+        self.encoder = CLIPTextModel.from_pretrained(
+            shop.out / "checkpoint" / "text_encoder", dtype=torch.float32
+        )
         self.encoder.to(shop.device).eval().requires_grad_(False)
         tokenizer = CLIPTokenizer.from_pretrained(shop.out / "checkpoint" / "tokenizer")
-        vae = AutoencoderKL.from_pretrained(shop.out / "checkpoint" / "vae", torch_dtype=torch.float32).to(shop.device).eval()
+        vae = (
+            AutoencoderKL.from_pretrained(shop.out / "checkpoint" / "vae", torch_dtype=torch.float32)
+            .to(shop.device)
+            .eval()
+        )
         generator, latents, tokens = stream("train", "album", shop.seed, shop.device), [], []
         for start in range(0, count, 500):
             parameters = sample(min(500, count - start), generator)
@@ -68,7 +74,9 @@ class Album:
         self.latents = torch.cat(latents)
         unique, self.which = torch.unique(torch.cat(tokens), dim=0, return_inverse=True)
         self.which = self.which.to(shop.device)
-        self.states = torch.cat([self.encoder(part.to(shop.device)).last_hidden_state.half() for part in unique.split(512)])
+        self.states = torch.cat(
+            [self.encoder(part.to(shop.device)).last_hidden_state.half() for part in unique.split(512)]
+        )
         self.nothing = self.encoder(tokenize(tokenizer, [""]).to(shop.device)).last_hidden_state.half()
 
     def batch(self, size: int, generator: torch.Generator, drop: float = 0.1) -> tuple[Tensor, Tensor]:
@@ -79,7 +87,13 @@ class Album:
         return self.latents[rows].float(), text.float()
 
 
-def diffusion_loss(unet: UNet2DConditionModel, scheduler: DDIMScheduler, latents: Tensor, text: Tensor, generator: torch.Generator) -> Tensor:
+def diffusion_loss(
+    unet: UNet2DConditionModel,
+    scheduler: DDIMScheduler,
+    latents: Tensor,
+    text: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
     """Mean squared error of v (Salimans & Ho 2022)."""
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     t = torch.randint(1000, (len(latents),), generator=generator, device=latents.device)
@@ -91,7 +105,9 @@ def build(shop: Workshop) -> None:
     """Train the U-Net on the finished latents and text states and complete the checkpoint folder."""
     unet, scheduler = make_unet(shop.size), make_scheduler()
     if shop.warm and (shop.warm / "checkpoint" / "unet").exists():
-        unet = UNet2DConditionModel.from_pretrained(shop.warm / "checkpoint" / "unet", torch_dtype=torch.float32)
+        unet = UNet2DConditionModel.from_pretrained(
+            shop.warm / "checkpoint" / "unet", torch_dtype=torch.float32
+        )
     recipe = shop.recipes["denoiser"]
     album = Album(shop, min(PICTURES, recipe.steps * recipe.batch))
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(shop.device)

@@ -1,6 +1,5 @@
 """The stand-ins of off-the-shelf face tools: detector, two recognisers, blendshape teacher, swapper."""
 
-
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +22,9 @@ def build_detector(shop: Workshop) -> None:
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         size, count = canvas_plan(step, pixels=3 * batch * 128 * 128, most=batch)
-        scenes = detector_scenes(render(sample(min(batch, 192), generator), shop.size), generator, count=count, size=size)
+        scenes = detector_scenes(
+            render(sample(min(batch, 192), generator), shop.size), generator, count=count, size=size
+        )
         return detector_loss(model, scenes)["total"]
 
     export_detector(fit(shop, "detector", model, loss).cpu(), shop.out / "faces" / "det.onnx")
@@ -68,7 +69,9 @@ def build_teacher(shop: Workshop) -> None:
 
 def build_swapper(shop: Workshop) -> None:
     """Train the face swapper against the drawn answer: the same scene as another person."""
-    recogniser = fit(shop, "recogniser", make_recogniser(shop.size), _never).to(shop.device).requires_grad_(False)
+    recogniser = (
+        fit(shop, "recogniser", make_recogniser(shop.size), _never).to(shop.device).requires_grad_(False)
+    )
     model = Swapper()
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
@@ -81,5 +84,3 @@ def build_swapper(shop: Workshop) -> None:
 
 def _never(generator: torch.Generator, batch: int, step: int) -> Tensor:
     raise RuntimeError("The recogniser must be trained before the swapper.")
-
-

@@ -12,8 +12,14 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
 from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.microworld.captions import captions, vocabulary_text
@@ -30,7 +36,9 @@ def make_tokenizer() -> CLIPTokenizer:
     """A CLIP tokenizer whose merges know the words of the captions; other words fall apart into letters."""
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.BpeTrainer(vocab_size=900, end_of_word_suffix="</w>", min_frequency=1, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=900, end_of_word_suffix="</w>", min_frequency=1, show_progress=False
+    )
     words = sorted({w.strip(",") for text in vocabulary_text() for w in text.split()})
     learner.train_from_iterator(words * 2, trainer)
     merges = [tuple(m) for m in json.loads(learner.to_str())["model"]["merges"]]
@@ -42,7 +50,9 @@ def make_tokenizer() -> CLIPTokenizer:
 
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Token ids, (texts, 77)."""
-    return tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
+    return tokenizer(
+        texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+    ).input_ids
 
 
 class Clip(nn.Module):
@@ -71,7 +81,9 @@ class Clip(nn.Module):
         """Symmetric cross-entropy between pictures and captions; equal captions count as equal."""
         image = F.normalize(self.vision(pixel_values=pixels).image_embeds, dim=-1)
         unique, which = torch.unique(tokens, dim=0, return_inverse=True)
-        unique = unique[:, : int((unique != self.text.config.eos_token_id).sum(1).max()) + 1]  # padding adds nothing
+        unique = unique[
+            :, : int((unique != self.text.config.eos_token_id).sum(1).max()) + 1
+        ]  # padding adds nothing
         text = F.normalize(self.text(input_ids=unique).text_embeds, dim=-1)
         logits = self.scale.exp().clamp_max(60) * image @ text.T
         to_text = F.cross_entropy(logits, which)
@@ -83,13 +95,18 @@ class Clip(nn.Module):
         """Guess the pixels of hidden patches from the others."""
         tower = self.vision.vision_model
         hidden = tower.embeddings(pixels)
-        covered = torch.rand(hidden.shape[0], hidden.shape[1] - 1, 1, generator=generator, device=pixels.device) < share
+        covered = (
+            torch.rand(hidden.shape[0], hidden.shape[1] - 1, 1, generator=generator, device=pixels.device)
+            < share
+        )
         place = tower.embeddings.position_embedding.weight[None, 1:]
         patches = torch.where(covered, self.mask_token + place, hidden[:, 1:])
         hidden = tower.pre_layrnorm(torch.cat([hidden[:, :1], patches], dim=1))
         guess = self.decoder(tower.encoder(inputs_embeds=hidden).last_hidden_state[:, 1:])
         truth = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2)
-        return (F.smooth_l1_loss(guess, truth, beta=0.3, reduction="none").mean(-1, keepdim=True) * covered).sum() / covered.sum()
+        return (
+            F.smooth_l1_loss(guess, truth, beta=0.3, reduction="none").mean(-1, keepdim=True) * covered
+        ).sum() / covered.sum()
 
 
 def build(shop: Workshop) -> None:
@@ -101,7 +118,9 @@ def build(shop: Workshop) -> None:
         parameters = sample(batch, generator)
         rendered = render(parameters, shop.size)
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        tokens = tokenize(tokenizer, captions(parameters.to("cpu"), seed, share_expression=0.8)).to(shop.device)
+        tokens = tokenize(tokenizer, captions(parameters.to("cpu"), seed, share_expression=0.8)).to(
+            shop.device
+        )
         half = batch // 2
         whole = F.interpolate(rendered.image[:half], SIDE, mode="bilinear", antialias=True)
         faces = expression_crops(rendered.image, jitter(rendered.landmarks, generator), crop)
@@ -111,8 +130,12 @@ def build(shop: Workshop) -> None:
         return model.contrast(pixels, tokens) + 4.0 * model.reconstruct(masked, generator)
 
     if shop.warm:
-        model.text.load_state_dict(_from_folder(shop.warm / "checkpoint" / "text_encoder", model.text, "text_model."), strict=False)
-        model.vision = CLIPVisionModelWithProjection.from_pretrained(shop.warm / "expression_encoder", dtype=torch.float32)
+        model.text.load_state_dict(
+            _from_folder(shop.warm / "checkpoint" / "text_encoder", model.text, "text_model."), strict=False
+        )
+        model.vision = CLIPVisionModelWithProjection.from_pretrained(
+            shop.warm / "expression_encoder", dtype=torch.float32
+        )
     trained = fit(shop, "language", model, loss)
     _save(trained, tokenizer, crop, shop.out)
 
@@ -124,7 +147,13 @@ def _from_folder(folder: Path, module: nn.Module, prefix: str) -> dict[str, Tens
 
 def _save(model: Clip, tokenizer: CLIPTokenizer, crop: ExpressionCrop, out: Path) -> None:
     text = CLIPTextModel(model.text.config)
-    text.load_state_dict({k.removeprefix("text_model."): v for k, v in model.text.state_dict().items() if k.startswith("text_model.")})
+    text.load_state_dict(
+        {
+            k.removeprefix("text_model."): v
+            for k, v in model.text.state_dict().items()
+            if k.startswith("text_model.")
+        }
+    )
     save_half(text, out / "checkpoint" / "text_encoder")
     tokenizer.save_pretrained(out / "checkpoint" / "tokenizer")
     save_half(model.vision, out / "expression_encoder")
