@@ -39,7 +39,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def load_recipe(name_or_path: str) -> tuple[int, dict[str, StageRecipe]]:
-    """Read `cpu`, `gpu`, or a YAML file of one's own: the side of the pictures, and how each stage is trained.
+    """Read `cpu`, `gpu`, or a YAML file of one's own: the side of the pictures and how each stage is trained.
 
     Raises:
         InputError: no such recipe, or a stage or key that is not known.

@@ -77,7 +77,7 @@ def base_samples(
         part = prompts[start : start + 16]
         generators = [torch.Generator().manual_seed(seed * 100_000 + start + i) for i in range(len(part))]
         made = pipe(part, num_inference_steps=steps, guidance_scale=2.5, generator=generators)
-        out += made.images  # pyright: ignore
+        out += made.images
     return out
 
 

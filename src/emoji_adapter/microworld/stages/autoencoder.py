@@ -20,7 +20,8 @@ def make_autoencoder(size: int) -> AutoencoderKL:
     """0.7 million parameters for 64-pixel pictures, 2.4 million for 128."""
     widths = _WIDTHS[size]
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * len(widths), up_block_types=("UpDecoderBlock2D",) * len(widths),
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
         block_out_channels=widths, layers_per_block=1, latent_channels=CHANNELS[size], norm_num_groups=16,
         sample_size=size, scaling_factor=1.0,
     )  # fmt: skip
@@ -69,7 +70,7 @@ def build(shop: Workshop) -> None:
 
 @torch.no_grad()
 def _normalise(model: AutoencoderKL, shop: Workshop) -> None:
-    """Give every latent channel mean 0 and deviation 1, exactly, by the 1x1 convolutions around the latent."""
+    """Give every latent channel mean 0 and deviation 1, exactly, by the 1x1 convolutions around it."""
     model.to(shop.device)
     generator = stream("train", "latent statistics", shop.seed, shop.device)
     means = torch.cat(

@@ -1,4 +1,4 @@
-"""A second look, as community checkpoints have one: a LoRA on the base U-Net, about a megabyte, merged by `merge`."""
+"""A second look, as community checkpoints have one: a LoRA of about a megabyte on the base U-Net."""
 
 import copy
 from pathlib import Path

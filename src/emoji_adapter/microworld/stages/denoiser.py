@@ -25,7 +25,7 @@ PICTURES = 160_000
 
 
 def make_unet(size: int) -> UNet2DConditionModel:
-    """5.1 million parameters for 64-pixel pictures, 6.7 million for 128; cross-attention in down, mid and up."""
+    """5.1 million parameters for 64-pixel pictures, 6.7 million for 128; cross-attention everywhere."""
     widths, heads = {64: ((64, 96, 112), (4, 6, 7)), 128: ((96, 112, 112), (6, 7, 7))}[size]
     return UNet2DConditionModel(
         sample_size=16, in_channels=CHANNELS[size], out_channels=CHANNELS[size], block_out_channels=widths,
@@ -38,7 +38,8 @@ def make_scheduler() -> DDIMScheduler:
     """v-prediction with zero terminal SNR (Lin et al. 2024), so that plain backgrounds get their colour."""
     return DDIMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction",
-        rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+        rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=False,
+        steps_offset=1,
     )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ class Album:
         self.nothing = self.encoder(tokenize(tokenizer, [""]).to(shop.device)).last_hidden_state.half()
 
     def batch(self, size: int, generator: torch.Generator, drop: float = 0.1) -> tuple[Tensor, Tensor]:
-        """Latents (size, channels, 16, 16) and text states (size, 77, width), some of them of the empty caption."""
+        """Latents (size, channels, 16, 16) and text states (size, 77, width), some of the empty caption."""
         rows = torch.randint(len(self.latents), (size,), generator=generator, device=generator.device)
         dropped = torch.rand(size, 1, 1, generator=generator, device=generator.device) < drop
         text = torch.where(dropped, self.nothing, self.states[self.which[rows]])
@@ -124,7 +125,8 @@ def build(shop: Workshop) -> None:
 def write_model_index(folder: Path) -> None:
     """What makes the folder a stock Stable Diffusion checkpoint."""
     index = {
-        "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1", "requires_safety_checker": False,
+        "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1",
+        "requires_safety_checker": False,
         "feature_extractor": [None, None], "image_encoder": [None, None], "safety_checker": [None, None],
         "scheduler": ["diffusers", "DDIMScheduler"], "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"], "unet": ["diffusers", "UNet2DConditionModel"],

@@ -1,4 +1,4 @@
-"""The judges: trained apart from everything else, on pictures of their own seed; they score and do nothing else."""
+"""The judges: trained apart, on pictures of their own seed; they score and do nothing else."""
 
 import torch
 from torch import Tensor, nn

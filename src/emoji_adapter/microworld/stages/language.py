@@ -1,8 +1,8 @@
-"""Tokenizer, text encoder and expression encoder: a small CLIP, trained by contrast and by masked reconstruction.
+"""Tokenizer, text encoder and expression encoder: a small CLIP, by contrast and masked reconstruction.
 
-The expression encoder must be as entangled as the real CLIP, so it never sees the renderer's parameters: captions name
-style, background, accessory and coarsely the expression; identity is in its features only because masked pixels must be
-guessed (He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners"; Radford et al. 2021, CLIP).
+The expression encoder must be as entangled as the real CLIP, so it never sees the renderer's parameters:
+captions name style, background, accessory and coarsely the expression; identity is in its features only
+because masked pixels must be guessed (He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners"; Radford et al. 2021, CLIP).
 """
 
 import json
@@ -44,7 +44,7 @@ def make_tokenizer() -> CLIPTokenizer:
     merges = [tuple(m) for m in json.loads(learner.to_str())["model"]["merges"]]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = alphabet + [c + "</w>" for c in alphabet] + ["".join(m) for m in merges]
-    tokens = list(dict.fromkeys(tokens)) + ["<|startoftext|>", "<|endoftext|>"]
+    tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={t: i for i, t in enumerate(tokens)}, merges=merges, model_max_length=77)
 
 
@@ -69,7 +69,8 @@ class Clip(nn.Module):
         )  # fmt: skip
         self.vision = CLIPVisionModelWithProjection(
             CLIPVisionConfig(
-                image_size=SIDE, patch_size=PATCH, hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=6,
+                image_size=SIDE, patch_size=PATCH, hidden_size=WIDTH, intermediate_size=4 * WIDTH,
+                num_hidden_layers=6,
                 num_attention_heads=4, projection_dim=WIDTH, dtype="float32",
             )
         )  # fmt: skip
@@ -157,15 +158,22 @@ def _save(model: Clip, tokenizer: CLIPTokenizer, crop: ExpressionCrop, out: Path
     save_half(text, out / "checkpoint" / "text_encoder")
     tokenizer.save_pretrained(out / "checkpoint" / "tokenizer")
     save_half(model.vision, out / "expression_encoder")
-    settings = {"image_mean": [MEAN] * 3, "image_std": [STD] * 3, "size": {"shortest_edge": SIDE}, "crop_size": SIDE,
-                "image_processor_type": "CLIPImageProcessor", "do_center_crop": False, "resample": 3}  # fmt: skip
+    settings = {
+        "image_mean": [MEAN] * 3,
+        "image_std": [STD] * 3,
+        "size": {"shortest_edge": SIDE},
+        "crop_size": SIDE,
+        "image_processor_type": "CLIPImageProcessor",
+        "do_center_crop": False,
+        "resample": 3,
+    }
     (out / "expression_encoder" / "preprocessor_config.json").write_text(json.dumps(settings, indent=2))
 
 
 def save_half(model: nn.Module, folder: Path) -> None:
     """Save in half precision; the config goes on saying float32, so that loaders widen it again."""
     model = model.cpu().half()
-    model.save_pretrained(folder)  # pyright: ignore[reportCallIssue]
+    model.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     if "dtype" in config:
         config["dtype"] = "float32"
