@@ -101,12 +101,12 @@ def random_pipeline() -> Any:
         sample_size=16,
         in_channels=8,
         out_channels=8,
-        block_out_channels=(48, 96, 160),
+        block_out_channels=(96, 112, 112),
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D",) * 3,
         up_block_types=("CrossAttnUpBlock2D",) * 3,
         cross_attention_dim=128,
-        attention_head_dim=8,
+        attention_head_dim=(6, 7, 7),
         norm_num_groups=16,
     )
     vae = AutoencoderKL(

@@ -84,23 +84,31 @@ class _WithTerms:
             for key, value in (self._kv[:2], self._kv[2:])
             if key is not None and value is not None
         ]
-        for term in terms:
-            hidden_states = _add_to_last_rows(hidden_states, term)
+        if terms:
+            term = terms[0] if len(terms) == 1 else terms[0] + terms[1]
+            hidden_states = _add_to_last_rows(hidden_states, term.transpose(1, 2).flatten(2))
         return self._attn.to_out[0](hidden_states)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """`softmax(Q K^T / sqrt(d)) V` of the last rows, `[rows, positions, width]`."""
+    """`softmax(Q K^T / sqrt(d)) V` of the last rows, `[rows, heads, positions, width of a head]`."""
     rows = min(len(query), len(key))
     if len(query) not in (rows, 2 * rows) or len(key) not in (rows, 2 * rows):
         raise InputError(
             f"The U-Net works on {len(query)} rows, but keys and values are given for {len(key)}: expected "
             "as many or half as many (guidance). Give one identity and one expression for each picture."
         )
-    query, key, value = (
-        x[-rows:].to(query.dtype).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)
+    return scaled_dot_product_attention(
+        _last_heads(query, rows, heads),
+        _last_heads(key, rows, heads).to(query.dtype),
+        _last_heads(value, rows, heads).to(query.dtype),
     )
-    return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
+
+def _last_heads(x: Tensor, rows: int, heads: int) -> Tensor:
+    """The last rows of `[batch, tokens, width]` as `[rows, heads, tokens, width of a head]`."""
+    _, tokens, width = x.shape
+    return x[-rows:].view(rows, tokens, heads, width // heads).transpose(1, 2)
 
 
 def _add_to_last_rows(hidden_states: Tensor, term: Tensor) -> Tensor:
