@@ -2,7 +2,8 @@
 
 The expression encoder must be as entangled as the real CLIP, so it never sees the renderer's parameters:
 captions name style, background, accessory and coarsely the expression; identity is in its features only
-because masked pixels must be guessed (He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners"; Radford et al. 2021, CLIP).
+because masked pixels must be guessed (He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners";
+Radford et al. 2021, CLIP).
 """
 
 import json
