@@ -61,6 +61,7 @@ def test_an_unknown_nested_key_is_refused_with_its_place():
         ([1], "must be a mapping"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_values_are_refused_in_words(mapping, message):
     with pytest.raises(InputError, match=message):
         config.from_mapping(Settings, mapping)

@@ -41,9 +41,8 @@ Scale = float | Mapping[str, float] | Tensor
 class EmojiAdapter(ModelMixin, ConfigMixin):
     """Identity and expression branch for a frozen Stable Diffusion U-Net.
 
-    `for_unet` makes a fresh one for a U-Net. The defaults of the sizes are those of IP-Adapter-FaceID
-    (identity) and of IP-Adapter Plus (expression); the choice of layers is ours and, for SD1.5 and SDXL, not
-    measured.
+    `for_unet` makes a fresh one for a U-Net. Sizes default to those of IP-Adapter-FaceID (identity) and of
+    IP-Adapter Plus (expression); the choice of layers is ours and, for SD1.5 and SDXL, not measured.
 
     Args:
         base_family: "sd15", "sd2", "sdxl" or "other".
@@ -67,8 +66,7 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         expression_encoder: id of the expression encoder, e.g. "micro" or a Hub id.
         expression_crop: how an expression picture is cropped (`ExpressionCrop.to_dict()`).
         recipe: how it was trained, in words or as an id.
-        licence: licence of the weights.
-        commit: commit of the code that trained it.
+        licence, commit: licence of the weights; commit of the code that trained it.
         format_version: version of the file format.
     """
 
