@@ -8,11 +8,12 @@ from torch import Tensor
 from emoji_adapter.microworld.fit import Workshop, fit
 from emoji_adapter.microworld.splits import pictures, stream
 from emoji_adapter.microworld.stages.language import save_half
+from emoji_adapter.microworld.stages.linear_start import start_linear
 from emoji_adapter.renderer.parameters import sample
 from emoji_adapter.renderer.render import Rendered, render
 
 _WIDTHS = {64: (16, 32, 64), 128: (32, 64, 96, 96)}
-CHANNELS = {64: 4, 128: 8}
+CHANNELS = {64: 8, 128: 8}
 """Latent channels by side of the picture; the latent is 16x16 for both."""
 
 
@@ -22,7 +23,8 @@ def make_autoencoder(size: int) -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(widths),
         up_block_types=("UpDecoderBlock2D",) * len(widths),
-        block_out_channels=widths, layers_per_block=1, latent_channels=CHANNELS[size], norm_num_groups=16,
+        block_out_channels=widths, layers_per_block=1, latent_channels=CHANNELS[size],
+        norm_num_groups=4 if size == 64 else 8,
         sample_size=size, scaling_factor=1.0,
     )  # fmt: skip
 
@@ -46,6 +48,8 @@ def _gradients(image: Tensor) -> tuple[Tensor, Tensor]:
 def build(shop: Workshop) -> None:
     """Train it, fold the normalisation of its latents into its 1x1 convolutions, save it."""
     model = make_autoencoder(shop.size)
+    if shop.size == 64:
+        start_linear(model, render(pictures("train", 200, shop.seed), shop.size).image * 2 - 1)
     if shop.warm:
         model = AutoencoderKL.from_pretrained(shop.warm / "checkpoint" / "vae", torch_dtype=torch.float32)
 

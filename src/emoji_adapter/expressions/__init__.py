@@ -1,1 +1,0 @@
-"""Expressions: words, emoji and blendshapes."""
