@@ -41,18 +41,28 @@ def main() -> None:
         "size": size,
         "gate_autoencoder": autoencoder_gate(pipe.vae, judges, arguments.seed, size=size),
         "gate_base": base_gate(samples, judges),
-        "probes": encoder_probes(ExpressionEncoder.from_pretrained("micro").to(arguments.device), arguments.seed, size=size),
+        "probes": encoder_probes(
+            ExpressionEncoder.from_pretrained("micro").to(arguments.device), arguments.seed, size=size
+        ),
         "judges": judges.errors(arguments.seed, size=size),
-        "detector": detector_figures(packaged_part("faces"), pictures("test", 300, arguments.seed), seed=arguments.seed),
+        "detector": detector_figures(
+            packaged_part("faces"), pictures("test", 300, arguments.seed), seed=arguments.seed
+        ),
     }
     print(json.dumps(figures, indent=1))
     record("microworld", figures)
     rows = [samples[start : start + 8] for start in range(0, min(48, len(samples)), 8)]
     grid(rows, tile=size).save(RESULTS / "microworld_samples.png", optimize=True)
     drawn = [Image.fromarray(picture) for picture in draw(pictures("test", 16, arguments.seed), size)]
-    grid([drawn[:8], through_autoencoder(pipe.vae, drawn[:8]), drawn[8:], through_autoencoder(pipe.vae, drawn[8:])], tile=size).save(
-        RESULTS / "microworld_autoencoder.png", optimize=True
-    )
+    grid(
+        [
+            drawn[:8],
+            through_autoencoder(pipe.vae, drawn[:8]),
+            drawn[8:],
+            through_autoencoder(pipe.vae, drawn[8:]),
+        ],
+        tile=size,
+    ).save(RESULTS / "microworld_autoencoder.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The drawing: left is left, a picture does not depend on its neighbours, landmarks lie where they are drawn."""
+"""The drawing: left is left, pictures do not depend on their neighbours, landmarks lie where they are drawn."""
 
 import pytest
 import torch
