@@ -1,4 +1,4 @@
-"""The drawing: left is left, pictures do not depend on their neighbours, landmarks lie where they are drawn."""
+"""The drawing: left is left, pictures do not depend on their neighbours, landmarks lie where they should."""
 
 import pytest
 import torch

@@ -26,6 +26,7 @@ from emoji_adapter.errors import (
 )
 from emoji_adapter.faces.geometry import GREY
 from emoji_adapter.faces.images import ImageSource, load_image
+from emoji_adapter.faces.suppression import without_nested
 from emoji_adapter.types import Face
 
 MICRO = "micro"
@@ -152,10 +153,11 @@ class FaceAnalyzer:
 
     def _found(self, bgr: np.ndarray) -> list[Face]:
         boxes, landmarks = self._app.det_model.detect(bgr)
-        return [
+        faces = [
             Face(box[:4].astype(np.float32), points.astype(np.float32), float(box[4]))
             for box, points in zip(boxes, landmarks, strict=True)
         ]
+        return without_nested(faces)
 
     def _no_face(self, where: str) -> str:
         if self.pack_id == MICRO:

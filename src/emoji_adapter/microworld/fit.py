@@ -75,7 +75,13 @@ class _Run:
     """Model, average, optimiser and step of one stage, as one file."""
 
     def __init__(self, model: nn.Module, recipe: StageRecipe, path: Path):
-        self.model, self.path, self.step, self.seconds = model, path, 0, 0.0
+        self.model, self.path, self.step, self.seconds, self.steps = (
+            model,
+            path,
+            0,
+            0.0,
+            max(recipe.steps, 11),
+        )
         self.average = copy.deepcopy(model).requires_grad_(False)
         self.trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.optimiser = torch.optim.AdamW(
@@ -115,7 +121,7 @@ class _Run:
 
     @torch.no_grad()
     def update_average(self) -> None:
-        decay = min(0.999, (1 + self.step) / (10 + self.step))
+        decay = min(0.999, 1 - 10 / self.steps, (1 + self.step) / (10 + self.step))
         averaged, current = list(self.average.parameters()), list(self.model.parameters())
         torch._foreach_lerp_(averaged, current, 1 - decay)
         for a, b in zip(self.average.buffers(), self.model.buffers(), strict=True):

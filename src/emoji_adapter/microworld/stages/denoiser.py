@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
@@ -41,6 +43,15 @@ def make_scheduler() -> DDIMScheduler:
         rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=False,
         steps_offset=1,
     )  # fmt: skip
+
+
+def silence_residuals(unet: UNet2DConditionModel) -> None:
+    """Let every residual branch, and the output, begin at zero (as Dhariwal & Nichol 2021, arXiv 2105.05233)."""
+    last = [m.conv2 for m in unet.modules() if isinstance(m, ResnetBlock2D)]
+    last += [m.proj_out for m in unet.modules() if isinstance(m, Transformer2DModel)]
+    for layer in [*last, unet.conv_out]:
+        for parameter in layer.parameters():
+            torch.nn.init.zeros_(parameter)
 
 
 class Album:
@@ -105,12 +116,13 @@ def diffusion_loss(
 def build(shop: Workshop) -> None:
     """Train the U-Net on the finished latents and text states and complete the checkpoint folder."""
     unet, scheduler = make_unet(shop.size), make_scheduler()
+    silence_residuals(unet)
     if shop.warm and (shop.warm / "checkpoint" / "unet").exists():
         unet = UNet2DConditionModel.from_pretrained(
             shop.warm / "checkpoint" / "unet", torch_dtype=torch.float32
         )
     recipe = shop.recipes["denoiser"]
-    album = Album(shop, min(PICTURES, recipe.steps * recipe.batch))
+    album = Album(shop, min(PICTURES, recipe.steps * recipe.batch // 4))
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(shop.device)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:

@@ -1,9 +1,10 @@
 """Start an `AutoencoderKL` as a linear block transform, so that training has only the details left to learn.
 
-The encoder begins as a principal component analysis of 4x4 colour blocks (two Haar levels, then the eigenvectors), the decoder as the
-smoothed mean colour of each block; residual branches begin at zero. Group normalisation would destroy absolute colour, so every group
-holds two large constants of opposite sign that fix its scale, and each value travels as a pair +s, -s, for which
-`silu(s) - silu(-s) = s` exactly. Our choice; it saves most of the training time on a CPU.
+The encoder begins as a principal component analysis of 4x4 colour blocks (two Haar levels, then the
+eigenvectors), the decoder as the smoothed mean colour of each block; residual branches begin at zero. Group
+normalisation would destroy absolute colour, so every group holds two large constants of opposite sign that fix
+its scale, and each value travels as a pair +s, -s, for which `silu(s) - silu(-s) = s` exactly. Our choice; on
+two CPU cores 100 steps from here beat 2 400 from a random start.
 """
 
 import torch
@@ -53,7 +54,7 @@ def _zero(layer: nn.Module) -> None:
 
 
 def _pass(layer: nn.Conv2d, matrix: Tensor, kernel: Tensor | None = None) -> None:
-    """Let the first outputs be `matrix` times the first inputs, each spread by a kernel (one tap by default)."""
+    """Make the first outputs `matrix` times the first inputs, spread by a kernel (one tap by default)."""
     rows, columns = matrix.shape
     size = layer.kernel_size[0]
     if kernel is None:
@@ -133,5 +134,7 @@ def _start_decoder(model: AutoencoderKL, basis: Tensor, deviation: Tensor, laten
 def _mean_of(basis: Tensor, deviation: Tensor, latents: int, colour: int) -> Tensor:
     """Mean of a colour over a 4x4 block as a linear function of the latents."""
     phases = torch.zeros(12, 2, 2)
-    phases[4 * colour] = 0.5  # the mean of the four coarse coefficients, each twice the mean of its 2x2 pixels
+    phases[4 * colour] = (
+        0.5  # the mean of the four coarse coefficients, each twice the mean of its 2x2 pixels
+    )
     return ((basis * deviation)[:, :latents] * phases.reshape(48, 1)).sum(0) / 4
