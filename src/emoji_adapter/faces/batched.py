@@ -24,12 +24,13 @@ def crop_batch(
     """
     grey = GREY / 255.0
     target = torch.from_numpy(template(crop.size, crop.zoom, crop.rise)).to(landmarks)
-    matrix = similarity(landmarks, target.expand(len(landmarks), 5, 2))
-    aligned = _sample(images - grey, _inverse(matrix), crop.size) + grey
+    with torch.autocast(images.device.type, enabled=False):
+        matrix = similarity(landmarks, target.expand(len(landmarks), 5, 2))
+        aligned = warp(images - grey, matrix, crop.size) + grey
     if not crop.mask:
         return aligned
     mask = torch.from_numpy(face_mask(crop.size, crop.zoom, crop.rise)).to(images.device)
-    return torch.where(mask, aligned, torch.full_like(aligned, grey))
+    return torch.where(mask, aligned, grey)
 
 
 def similarity(
@@ -38,7 +39,7 @@ def similarity(
     """Least-squares rotation, scale and shift from `source` to `target` (Umeyama 1991, in the plane)."""
     source_mean, target_mean = source.mean(1, keepdim=True), target.mean(1, keepdim=True)
     p, q = source - source_mean, target - target_mean
-    spread = p.square().sum((1, 2))
+    spread = p.square().sum((1, 2)).clamp_min(1e-8)
     real = (p * q).sum((1, 2)) / spread
     imaginary = (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(1) / spread
     turn = torch.stack([real, -imaginary, imaginary, real], 1).view(-1, 2, 2)
@@ -51,14 +52,21 @@ def _inverse(matrix: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "batch 2 3"]:
     return torch.cat([turn, -turn @ matrix[..., 2:]], 2)
 
 
-def _sample(
-    images: Float[Tensor, "batch 3 height width"], inverse: Float[Tensor, "batch 2 3"], size: int
-) -> Float[Tensor, "batch 3 size size"]:
-    """Bilinear; `inverse` maps pixels of the result to pixels of the picture, centres at whole numbers."""
+def warp(
+    images: Float[Tensor, "batch channels height width"], matrix: Float[Tensor, "batch 2 3"], size: int
+) -> Float[Tensor, "batch channels size size"]:
+    """Bilinear warp, 0 outside: `cv2.warpAffine` with pixel centres at whole numbers.
+
+    Args:
+        images: pictures.
+        matrix: from pixels of the picture to pixels of the result.
+        size: side of the result.
+    """
     height, width = images.shape[-2:]
-    steps = torch.arange(size, device=images.device, dtype=inverse.dtype)
+    steps = torch.arange(size, device=images.device, dtype=matrix.dtype)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
-    places = torch.stack([x, y, torch.ones_like(x)], -1).view(-1, 3) @ inverse.transpose(1, 2)
+    points = torch.stack([x, y, torch.ones_like(x)], -1).view(-1, 3)
+    places = points @ _inverse(matrix).transpose(1, 2)
     scale = places.new_tensor([width, height])
     grid = ((places + 0.5) * 2 / scale - 1).view(-1, size, size, 2).to(images.dtype)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

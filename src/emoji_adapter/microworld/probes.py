@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from emoji_adapter.encoders.expression import ExpressionEncoder
-from emoji_adapter.microworld.networks.align import expression_crops, jitter
+from emoji_adapter.faces.batched import crop_batch
+from emoji_adapter.microworld.networks.align import jitter
 from emoji_adapter.microworld.splits import stream
 from emoji_adapter.renderer.parameters import sample, sample_identity
 from emoji_adapter.renderer.render import render
@@ -62,7 +63,7 @@ def encoder_probes(
     for rows in torch.arange(count).split(100):
         drawn = render(parameters.index(rows).to(encoder.device), size)
         points = jitter(drawn.landmarks.cpu(), generator).to(encoder.device)
-        features.append(encoder.encode(expression_crops(drawn.image, points, encoder.crop)).flatten(1).cpu())
+        features.append(encoder.encode(crop_batch(drawn.image, points, encoder.crop)).flatten(1).cpu())
     x = torch.cat(features)
     x = (x - x.mean(0)) / (x.std(0) + 1e-6) / x.shape[1] ** 0.5
     style = parameters.style

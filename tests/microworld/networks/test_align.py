@@ -5,8 +5,9 @@ import pytest
 import torch
 from insightface.utils import face_align
 
+from emoji_adapter.faces.batched import crop_batch
 from emoji_adapter.faces.crop import ExpressionCrop
-from emoji_adapter.microworld.networks.align import align_batch, expression_crops, template
+from emoji_adapter.microworld.networks.align import align_batch, template
 from emoji_adapter.renderer.parameters import sample
 from emoji_adapter.renderer.render import render
 from emoji_adapter.types import Face
@@ -35,7 +36,7 @@ def test_align_batch_equals_norm_crop(drawn, size):
 @pytest.mark.parametrize("mask", [True, False])
 def test_expression_crops_equal_the_record(drawn, mask):
     crop = ExpressionCrop(mask=mask)
-    ours = expression_crops(drawn.image, drawn.landmarks, crop) * 255
+    ours = crop_batch(drawn.image, drawn.landmarks, crop) * 255
     for row, picture in enumerate(_bytes(drawn.image)):
         face = Face(drawn.box[row].numpy(), drawn.landmarks[row].numpy(), 1.0)
         theirs = np.asarray(crop.crop(picture, face), dtype=np.float32)

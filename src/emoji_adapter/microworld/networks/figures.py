@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from emoji_adapter.faces.batched import crop_batch, similarity
 from emoji_adapter.faces.crop import ExpressionCrop
-from emoji_adapter.microworld.networks.align import align_batch, expression_crops, similarity, template
+from emoji_adapter.microworld.networks.align import align_batch, template
 from emoji_adapter.microworld.networks.recogniser import recognise
 from emoji_adapter.microworld.networks.recogniser_loss import second_view
 from emoji_adapter.microworld.networks.swapper import SIZE, Swapper
@@ -65,7 +66,7 @@ def teacher_figures(
     for start in range(0, len(people), CHUNK):
         drawn = render(people.index(slice(start, start + CHUNK)))
         answers.append(
-            teacher.logits(expression_crops(drawn.image, drawn.landmarks, crop or ExpressionCrop())).sigmoid()
+            teacher.logits(crop_batch(drawn.image, drawn.landmarks, crop or ExpressionCrop())).sigmoid()
         )
     truth = people.expression
     constant = (truth - truth.median(0).values).abs().mean()

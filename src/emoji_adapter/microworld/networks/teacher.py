@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from emoji_adapter.faces.batched import crop_batch
 from emoji_adapter.faces.crop import ExpressionCrop
-from emoji_adapter.microworld.networks.align import expression_crops, jitter
+from emoji_adapter.microworld.networks.align import jitter
 from emoji_adapter.microworld.networks.blocks import InvertedBlock, conv_norm
 from emoji_adapter.microworld.networks.onnx_export import export_onnx
 from emoji_adapter.microworld.networks.photometric import degrade
@@ -71,7 +72,7 @@ def teacher_loss(
         losses = teacher_loss(teacher, render(parameters), parameters.expression, generator)
         losses["total"].backward()
     """
-    crops = expression_crops(drawn.image, jitter(drawn.landmarks, generator, 0.025), crop or ExpressionCrop())
+    crops = crop_batch(drawn.image, jitter(drawn.landmarks, generator, 0.025), crop or ExpressionCrop())
     logits = teacher.logits(degrade(crops, generator))
     with torch.autocast(logits.device.type, enabled=False):
         entropy = functional.binary_cross_entropy_with_logits(logits, expression)

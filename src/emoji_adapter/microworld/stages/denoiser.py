@@ -46,7 +46,7 @@ def make_scheduler() -> DDIMScheduler:
 
 
 def silence_residuals(unet: UNet2DConditionModel) -> None:
-    """Let every residual branch, and the output, begin at zero (as Dhariwal & Nichol 2021, arXiv 2105.05233)."""
+    """Let residual branches and the output begin at zero (as Dhariwal & Nichol 2021, arXiv 2105.05233)."""
     last = [m.conv2 for m in unet.modules() if isinstance(m, ResnetBlock2D)]
     last += [m.proj_out for m in unet.modules() if isinstance(m, Transformer2DModel)]
     for layer in [*last, unet.conv_out]:

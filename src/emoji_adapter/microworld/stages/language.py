@@ -22,10 +22,11 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from emoji_adapter.faces.batched import crop_batch
 from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.microworld.captions import captions, vocabulary_text
 from emoji_adapter.microworld.fit import Workshop, fit
-from emoji_adapter.microworld.networks.align import expression_crops, jitter
+from emoji_adapter.microworld.networks.align import jitter
 from emoji_adapter.renderer.parameters import sample
 from emoji_adapter.renderer.render import render
 
@@ -125,7 +126,7 @@ def build(shop: Workshop) -> None:
         )
         half = batch // 2
         whole = F.interpolate(rendered.image[:half], SIDE, mode="bilinear", antialias=True)
-        faces = expression_crops(rendered.image, jitter(rendered.landmarks, generator), crop)
+        faces = crop_batch(rendered.image, jitter(rendered.landmarks, generator), crop)
         tint = 1 + 0.1 * torch.randn(batch, 3, 1, 1, generator=generator, device=shop.device)
         pixels = ((torch.cat([whole, faces[half:]]) * tint).clamp(0, 1) - MEAN) / STD
         masked = (faces - MEAN) / STD

@@ -2,7 +2,7 @@
 
 The encoder begins as a principal component analysis of 4x4 colour blocks (two Haar levels, then the
 eigenvectors), the decoder as the smoothed mean colour of each block; residual branches begin at zero. Group
-normalisation would destroy absolute colour, so every group holds two large constants of opposite sign that fix
+normalisation destroys absolute colour, so every group holds two large constants of opposite sign that fix
 its scale, and each value travels as a pair +s, -s, for which `silu(s) - silu(-s) = s` exactly. Our choice; on
 two CPU cores 100 steps from here beat 2 400 from a random start.
 """
