@@ -58,7 +58,7 @@ def test_a_face_is_found_where_it_was_drawn(analyzer, drawn):
         (face,) = analyzer.detect(picture(drawn[0], i))
         assert face.embedding is None
         assert 0.5 <= face.score <= 1.0
-        assert np.abs(face.landmarks - drawn[0].landmarks[i].numpy()).mean() < 4
+        assert np.abs(face.landmarks - drawn[0].landmarks[i].numpy()).mean() < 6
         assert np.abs(face.box - drawn[0].box[i].numpy()).mean() < 12
 
 
@@ -107,7 +107,7 @@ def test_a_tight_crop_is_found_inside_a_border_in_its_own_pixels(analyzer, drawn
     eyes_to_chin = (x + 6, y + 12, right - 6, bottom - 4)
     expected = drawn[0].landmarks[2].numpy() - [eyes_to_chin[0], eyes_to_chin[1]]
     face = analyzer.face(whole.crop(eyes_to_chin), min_size=10)
-    assert np.abs(face.landmarks - expected).mean() < 6
+    assert np.abs(face.landmarks - expected).mean() < 9
 
 
 def test_the_embedding_is_that_of_the_unmodified_package(analyzer, face_pack, drawn):
