@@ -9,24 +9,29 @@ from emoji_adapter.microworld.splits import people
 from emoji_adapter.renderer.parameters import sample
 from emoji_adapter.renderer.render import render
 
-PEOPLE = 8192
-"""Training people of the identity judge, a fixed table; the recognisers see new people in every batch."""
+PEOPLE = {64: 512, 128: 8192}
+"""Training people of the identity judge, a fixed table; the recognisers see new people in every batch.
+
+Fewer where there is no GPU: a class must be seen some fifty times to mean anything.
+"""
 
 
 class _WithHead(nn.Module):
-    def __init__(self):
+    def __init__(self, people: int):
         super().__init__()
         self.judge = IdentityJudge()
-        self.head = MarginHead(PEOPLE)
+        small = people < 1000
+        self.head = MarginHead(people, scale=16.0, margin=0.1, warmup=300) if small else MarginHead(people)
 
 
 def build_identity(shop: Workshop) -> None:
     """Train the identity judge by large-margin classification of a fixed table of people."""
-    model = _WithHead()
-    table = people("train", PEOPLE, shop.seed + 77).to(shop.device)
+    count = PEOPLE[shop.size]
+    model = _WithHead(count)
+    table = people("train", count, shop.seed + 77).to(shop.device)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
-        who = torch.randint(PEOPLE, (batch,), generator=generator, device=shop.device)
+        who = torch.randint(count, (batch,), generator=generator, device=shop.device)
         parameters = sample(batch, generator).replace(identity=table[who])
         return model.judge.loss(parameters, render(parameters, shop.size), who, model.head, generator)
 
