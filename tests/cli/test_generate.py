@@ -34,7 +34,7 @@ def test_a_portrait_is_written_and_repeatable(
     assert capsys.readouterr().out.split() == [str(tmp_path / "new" / n) for n in ("a.png", "b.png")]
     assert sorted(f.name for f in (tmp_path / "new").iterdir()) == ["a.png", "b.png"]
     with Image.open(tmp_path / "new/a.png") as a, Image.open(tmp_path / "new/b.png") as b:
-        assert a.size == (128, 128)
+        assert a.size == (64, 64)
         assert np.array_equal(np.asarray(a), np.asarray(b))
 
 

@@ -25,9 +25,14 @@ def test_render_refuses_an_occupied_folder(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
-    code = "import sys; from emoji_adapter.cli import main; sys.exit(main())"
+    code = (  # a shell may have the signal ignored
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from emoji_adapter.cli import main; sys.exit(main())"
+    )
     words = ["microworld", "render", "--people", "5000", "--device", "cpu", "--out", str(tmp_path / "people")]
-    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 60
     while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)

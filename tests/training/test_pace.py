@@ -25,6 +25,7 @@ def test_a_budget_lowers_the_steps_to_what_fits(monkeypatch):
 
 
 def test_the_first_ctrl_c_is_a_request_and_the_second_an_interrupt():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     before = signal.getsignal(signal.SIGINT)
     with interruptible() as interrupt:
         assert not interrupt.requested

@@ -117,8 +117,14 @@ def load_pipeline(checkpoint: str, adapter: str, device: str) -> "EmojiDiffPipel
         adapter: `micro`, a folder, a file or a Hub id.
         device: where the models go.
     """
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
     from emoji_adapter.pipelines.base import EmojiDiffPipeline
 
+    if not sys.stderr.isatty():
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
     pipe = EmojiDiffPipeline.from_pretrained(checkpoint)
     pipe.load_emoji_adapter(adapter)
     pipe.to(device)

@@ -17,7 +17,7 @@ from emoji_adapter.microworld.networks.softening import soften
 from emoji_adapter.renderer.parameters import FaceParameters, sample
 from emoji_adapter.renderer.render import Rendered, render
 
-JUDGES = {IdentityJudge: 1_000_000, ExpressionJudge: 800_000, SceneJudge: 250_000}
+JUDGES = {IdentityJudge: 1_000_000, ExpressionJudge: 800_000, SceneJudge: 300_000}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_sizes(kind: type[Judge], limit: int) -> None:
 
 @pytest.mark.parametrize("kind", JUDGES)
 def test_one_picture_reads_the_same_alone_and_in_a_batch(kind: type[Judge], faces: tuple) -> None:
-    judge, images = kind().train(), faces[1].image
+    judge, images = kind().eval(), faces[1].image
     torch.testing.assert_close(readings(judge, images)[2:3], readings(judge, images[2:3]), rtol=0, atol=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_identities_have_length_one_and_the_margin_grows(faces: tuple) -> None:
 
 @pytest.mark.parametrize("kind", JUDGES)
 def test_save_and_load_keep_the_readings(kind: type[Judge], faces: tuple, tmp_path: Path) -> None:
-    judge = kind()
+    judge = kind().eval()
     judge.save(tmp_path)
     assert sorted(f.name for f in tmp_path.iterdir()) == [f"{kind.name}.json", f"{kind.name}.safetensors"]
     loaded = kind.load(tmp_path)

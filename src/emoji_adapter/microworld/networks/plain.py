@@ -1,9 +1,9 @@
 """The trunk of the judges: plain convolutions, one after the other.
 
-No shortcuts, no depthwise convolutions, in the manner of VGG (Simonyan & Zisserman 2015), on purpose unlike the
-residual and inverted blocks of the networks that condition, filter or teach: a judge must not share their blind
-spots. Batch statistics make it learn from few pictures; when it judges they are frozen, so one picture gets the
-same answer alone and in a batch.
+No shortcuts, no depthwise convolutions, in the manner of VGG (Simonyan & Zisserman 2015), on purpose unlike
+the residual and inverted blocks of the networks that condition, filter or teach: a judge must not share their
+blind spots. Batch statistics make it learn from few pictures; when it judges they are frozen, so one picture
+gets the same answer alone and in a batch.
 """
 
 import torch
@@ -30,9 +30,17 @@ class PlainTrunk(nn.Module):
         layers: list[nn.Module] = []
         before = 3
         for stage, width in enumerate(widths):
-            layers += [nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [
+                nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+            ]
             if stage:
-                layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+                layers += [
+                    nn.Conv2d(width, width, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(),
+                ]
             before = width
         self.stages = nn.Sequential(*layers)
 
@@ -55,7 +63,9 @@ class PlacePool(nn.Module):
 
     def __init__(self, width: int, readings: int):
         super().__init__()
-        self.narrow = nn.Sequential(nn.Conv2d(width, 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten())
+        self.narrow = nn.Sequential(
+            nn.Conv2d(width, 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten()
+        )
         self.read = nn.Linear(32 * GRID**2, readings)
 
     def forward(self, features: Float[Tensor, "b c 6 6"]) -> Float[Tensor, "b d"]:
