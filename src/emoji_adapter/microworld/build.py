@@ -5,8 +5,6 @@ import json
 import logging
 import os
 import platform
-import subprocess
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -120,42 +118,6 @@ def _run(shop: Workshop, stage: str, recipe: str) -> None:
     partial = _done(shop, stage).with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=2))
     os.replace(partial, _done(shop, stage))
-
-
-def build_side_by_side(out: Path, recipe: str, stages: list[str], options: list[str]) -> None:
-    """Run stages in processes of their own as soon as what they need is done; for one large GPU.
-
-    Raises:
-        RuntimeError: a stage failed; its output is in `<out>.state/<stage>/log`.
-    """
-    state, running, waiting = out.with_name(out.name + ".state"), {}, list(stages)
-    while running or waiting:
-        for stage in list(waiting):
-            if all((state / n / "done.json").exists() for n in STAGES[stage][1]):
-                waiting.remove(stage)
-                (state / stage).mkdir(parents=True, exist_ok=True)
-                command = [
-                    sys.executable,
-                    "-m",
-                    "emoji_adapter",
-                    "microworld",
-                    "build",
-                    "--out",
-                    str(out),
-                    "--recipe",
-                    recipe,
-                ]
-                output = (state / stage / "log").open("w")
-                running[stage] = subprocess.Popen(
-                    [*command, "--stage", stage, *options], stdout=output, stderr=output
-                )
-        time.sleep(1)
-        for stage, process in list(running.items()):
-            if process.poll() is not None:
-                del running[stage]
-                log.info("%s ended with %d", stage, process.returncode)
-                if process.returncode:
-                    raise RuntimeError(f"Stage {stage} failed, see {state / stage / 'log'}.")
 
 
 def machine(device: torch.device) -> str:
