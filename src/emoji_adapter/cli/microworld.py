@@ -43,6 +43,9 @@ def build(
         Path | None, typer.Option(help="Folder of unfinished training; OUT.state by default.")
     ] = None,
     warm: Annotated[Path | None, typer.Option(help="Finished weights to start from.")] = None,
+    compiled: Annotated[
+        bool | None, typer.Option(help="Compile the renderer: slow to start, then faster. Default: on a GPU.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> None:
@@ -53,5 +56,6 @@ def build(
     from emoji_adapter.microworld.build import build as run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run(out, recipe, stages=stage or None, state=state, seed=seed, device=resolve_device(device), warm=warm)
+    place = resolve_device(device)
+    run(out, recipe, stages=stage or None, state=state, seed=seed, device=place, warm=warm, compiled=compiled)
     typer.echo(f"{out} is complete" if not stage else f"{', '.join(stage)}: done, in {out}")

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "language": ("language:build", ()),
+    "vision": ("language:build_vision", ("language",)),
     "autoencoder": ("autoencoder:build", ()),
     "recogniser": ("faces:build_recogniser", ()),
     "identity_judge": ("judges:build_identity", ()),
@@ -64,6 +65,7 @@ def build(
     seed: int = 0,
     device: str | None = None,
     warm: Path | None = None,
+    compiled: bool | None = None,
 ) -> None:
     """Run the stages that are not done yet, in order, in this process.
 
@@ -75,6 +77,7 @@ def build(
         seed: Of everything drawn.
         device: A torch device; a GPU if there is one.
         warm: Finished weights to start from.
+        compiled: Draw with the compiled renderer: faster, after a minute or two. None: on a GPU.
 
     Raises:
         InputError: an unknown recipe or stage, or one whose requirements are not done.
@@ -88,6 +91,7 @@ def build(
         size=size,
         recipes=recipes,
         warm=warm,
+        compiled=compiled,
     )
     for stage in stages or list(STAGES):
         if stage not in STAGES:

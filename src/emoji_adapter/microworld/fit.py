@@ -1,22 +1,27 @@
 """One training loop for all networks of the micro-world: resumable, with averaged weights, on CPU or GPU."""
 
+import contextlib
 import copy
 import json
 import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
 
 from emoji_adapter.microworld.splits import stream
+from emoji_adapter.renderer.parameters import FaceParameters
+from emoji_adapter.renderer.render import Rendered, render
 
 log = logging.getLogger(__name__)
 Network = TypeVar("Network", bound=nn.Module)
@@ -47,6 +52,7 @@ class Workshop:
         size: side of the pictures in pixels, 64 or 128.
         recipes: by stage name.
         warm: a folder of finished weights to start from, or None to start from nothing.
+        compiled: draw with the compiled renderer.
     """
 
     out: Path
@@ -56,11 +62,27 @@ class Workshop:
     size: int
     recipes: dict[str, StageRecipe]
     warm: Path | None = None
+    compiled: bool | None = None
     figures: dict[str, dict] = field(default_factory=dict)
 
-    def autocast(self) -> torch.autocast:
-        """bfloat16 on a GPU, plain float32 on a CPU (where bfloat16 is ten times slower)."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+    def render(self, parameters: FaceParameters) -> Rendered:
+        """Draw at this workshop's size."""
+        return render(parameters, self.size, compiled=self.compiled)
+
+    @property
+    def half(self) -> bool:
+        """Whether this device multiplies bfloat16 faster than float32."""
+        return self.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """bfloat16 where that is fast; then on a CPU without its fused attention, whose backward is slow."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            if self.device.type == "cpu" and self.half:
+                with sdpa_kernel(SDPBackend.MATH):
+                    yield
+            else:
+                yield
 
 
 def save_atomically(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -72,24 +94,46 @@ def save_atomically(tensors: dict[str, Tensor], path: Path, metadata: dict[str, 
 
 
 class _Run:
-    """Model, average, optimiser and step of one stage, as one file."""
+    """Model, average, optimiser and step of one stage, as one file.
+
+    A model in bfloat16 is a working copy: its weights are rounded after each step from float32 ones, which
+    are what is trained, averaged and saved.
+    """
 
     def __init__(self, model: nn.Module, recipe: StageRecipe, path: Path):
-        self.model, self.path, self.step, self.seconds, self.steps = (
-            model,
-            path,
-            0,
-            0.0,
-            max(recipe.steps, 11),
-        )
-        self.average = copy.deepcopy(model).requires_grad_(False)
-        self.trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.working, self.path = model, path
+        self.step, self.seconds, self.steps = 0, 0.0, max(recipe.steps, 11)
+        half = next(model.parameters()).dtype == torch.bfloat16
+        self.model = copy.deepcopy(model).float() if half else model
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.trainable = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.copies = [p for p in model.parameters() if p.requires_grad] if half else []
         self.optimiser = torch.optim.AdamW(
             self.trainable.values(), lr=recipe.learning_rate, weight_decay=0.01, betas=(0.9, 0.99),
             fused=next(model.parameters()).is_cuda,
         )  # fmt: skip
 
+    def apply(self, loss: Tensor) -> None:
+        """One optimiser step down the gradient."""
+        trained = list(self.trainable.values())
+        for parameter in self.copies or trained:
+            parameter.grad = None
+        loss.backward()
+        for parameter, copied in zip(trained, self.copies, strict=False):
+            parameter.grad = None if copied.grad is None else copied.grad.float()
+        nn.utils.clip_grad_norm_(trained, 1.0, foreach=True)
+        self.optimiser.step()
+        self._round()
+        self.step += 1
+        self._update_average()
+
+    @torch.no_grad()
+    def _round(self) -> None:
+        if self.copies:
+            torch._foreach_copy_(self.copies, list(self.trainable.values()))
+
     def save(self) -> None:
+        """Write the state, whole or not at all."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for name, parameter in self.trainable.items():
@@ -99,6 +143,7 @@ class _Run:
         )
 
     def load(self) -> None:
+        """Go on from a saved state, if there is one."""
         if not self.path.exists():
             return
         tensors = load_file(self.path, device=str(next(self.model.parameters()).device))
@@ -112,15 +157,14 @@ class _Run:
             self.optimiser.state[parameter] = {
                 k: v.cpu() if k == "step" and not v.is_cuda else v for k, v in state.items()
             }
-        from safetensors import safe_open
-
         with safe_open(self.path, "pt") as file:
             progress = json.loads(file.metadata()["progress"])
         self.step, self.seconds = progress["step"], progress["seconds"]
+        self._round()
         log.info("%s resumes at step %d", self.path.parent.name, self.step)
 
     @torch.no_grad()
-    def update_average(self) -> None:
+    def _update_average(self) -> None:
         decay = min(0.999, 1 - 10 / self.steps, (1 + self.step) / (10 + self.step))
         averaged, current = list(self.average.parameters()), list(self.model.parameters())
         torch._foreach_lerp_(averaged, current, 1 - decay)
@@ -140,7 +184,7 @@ def fit(shop: Workshop, stage: str, model: Network, loss: Loss, *, save_every: f
     Args:
         shop: Device, seed, recipes and folders.
         stage: Name of the recipe; also of the state that a later call resumes from.
-        model: Is trained in place, on the shop's device.
+        model: Is trained in place, on the shop's device; if in bfloat16, float32 weights stand behind it.
         loss: Draws a batch and returns the scalar to lower.
         save_every: Seconds between saved states.
 
@@ -163,12 +207,7 @@ def fit(shop: Workshop, stage: str, model: Network, loss: Loss, *, save_every: f
         generator = stream("train", f"{stage}/{run.step}", shop.seed, shop.device)
         with shop.autocast():
             value = loss(generator, recipe.batch, run.step)
-        run.optimiser.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_(run.trainable.values(), 1.0, foreach=True)
-        run.optimiser.step()
-        run.step += 1
-        run.update_average()
+        run.apply(value)
         run.seconds = time.monotonic() - begun
         bar.update()
         if time.monotonic() - saved > save_every:

@@ -2,13 +2,16 @@
 
 import contextlib
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, KwargsHandler
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from emoji_adapter.checkpoints.format import load_adapter
 from emoji_adapter.data.dataset import PreparedSet, check_models
@@ -56,10 +59,16 @@ class Session:
         """The training device."""
         return self.accelerator.device
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
         """The arithmetic of everything but the U-Net, which is cast as a whole."""
         half = half_precision(self.config, self.device)
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            if half and self.device.type == "cpu":  # the backward of fused attention is slow there
+                with sdpa_kernel(SDPBackend.MATH):
+                    yield
+            else:
+                yield
 
 
 def open_session(config: TrainingConfig, data: PreparedSet, device: str | None = None) -> Session:
@@ -126,8 +135,10 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
 
 
 def half_precision(config: TrainingConfig, device: torch.device) -> bool:
-    """Whether a run computes in bfloat16."""
-    return config.precision == "bf16" or (config.precision == "auto" and device.type != "cpu")
+    """Whether a run computes in bfloat16; if left open, where the device multiplies it faster."""
+    if config.precision == "auto":
+        return device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    return config.precision == "bf16"
 
 
 def freeze(pipe: Any, device: torch.device, *, half: bool) -> None:
@@ -136,6 +147,8 @@ def freeze(pipe: Any, device: torch.device, *, half: bool) -> None:
     pipe.to(device)
     if half:
         pipe.to(torch.bfloat16)
+        if device.type == "cpu":  # as in `Session.autocast`
+            pipe.unet.set_attn_processor(AttnProcessor())
     for component in pipe.components.values():
         if isinstance(component, nn.Module):
             component.requires_grad_(False).eval()

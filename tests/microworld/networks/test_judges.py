@@ -9,10 +9,10 @@ from emoji_adapter.microworld.networks.judges import (
     ExpressionJudge,
     IdentityJudge,
     Judge,
-    MarginHead,
     SceneJudge,
     skin_of,
 )
+from emoji_adapter.microworld.networks.margin import MarginHead
 from emoji_adapter.microworld.networks.softening import soften
 from emoji_adapter.renderer.parameters import FaceParameters, sample
 from emoji_adapter.renderer.render import Rendered, render

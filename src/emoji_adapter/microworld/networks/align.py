@@ -59,7 +59,7 @@ def align_batch(
 
 
 def jitter(
-    landmarks: Float[Tensor, "batch 5 2"], generator: torch.Generator, strength: float = 0.035
+    landmarks: Float[Tensor, "batch 5 2"], generator: torch.Generator | None, strength: float = 0.035
 ) -> Float[Tensor, "batch 5 2"]:
     """Landmarks as a detector might see them: each moved by a share of the eye distance (our choice)."""
     eyes = (landmarks[:, 1] - landmarks[:, 0]).norm(dim=-1)[:, None, None]

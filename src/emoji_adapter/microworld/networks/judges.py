@@ -1,7 +1,7 @@
 """The judges: networks that score pictures and do nothing else (invariant: judges are not teachers).
 
-Three readings of a whole picture: who it is, what the face does, and the scene around it. They share neither
-architecture, data seed nor loss with the recognisers that condition or filter.
+Three readings of a picture: who it is, what the face does, and the scene around it. They find the face
+themselves and share neither architecture, data seed nor loss with the networks that condition or filter.
 """
 
 import json
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from emoji_adapter.errors import WeightsNotFoundError
+from emoji_adapter.microworld.networks.localiser import FaceLocaliser
+from emoji_adapter.microworld.networks.margin import MarginHead
 from emoji_adapter.microworld.networks.plain import PlacePool, PlainTrunk
 from emoji_adapter.microworld.networks.softening import soften
 from emoji_adapter.renderer.blendshapes import DRAWN
@@ -108,6 +110,7 @@ class IdentityJudge(Judge):
     def __init__(self, width: int = 256):
         super().__init__()
         self.width = width
+        self.localiser = FaceLocaliser(zoom=0.7)
         self.trunk = PlainTrunk((24, 48, 96, 160))
         self.pool = PlacePool(160, width)
 
@@ -128,17 +131,20 @@ class IdentityJudge(Judge):
         Returns:
             Embeddings of length 1; their dot product is the cosine.
         """
-        return functional.normalize(self.pool(self.trunk(images)).float(), dim=-1)
+        return self._embed(self.localiser(images))
+
+    def _embed(self, crops: Float[Tensor, "b 3 96 96"]) -> Float[Tensor, "b d"]:
+        return functional.normalize(self.pool(self.trunk(crops)).float(), dim=-1)
 
     def loss(
         self,
         parameters: FaceParameters,
         rendered: Rendered,
         index: Int[Tensor, " b"],
-        head: "MarginHead",
+        head: MarginHead,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
-        """Tell the training people apart by a margin.
+        """Tell the training people apart by a margin, and find their faces.
 
         Args:
             parameters: what was drawn; not looked at, present so that all judges are trained by one call.
@@ -147,47 +153,8 @@ class IdentityJudge(Judge):
             head: the class weights; trained beside the judge, never shipped.
             generator: source of chance for the softening.
         """
-        return head(self(soften(rendered.image, generator)), index)
-
-
-class MarginHead(nn.Module):
-    """Large-margin cosine loss over a fixed set of people (CosFace, Wang et al. 2018, equation 4).
-
-    The margin grows linearly over the first calls: with the full margin from the start a fresh embedding
-    is slow to spread. The count of calls is a buffer, so that a resumed run goes on where it was.
-
-    Args:
-        people: number of training people.
-        width: length of the embedding.
-        scale: `s` of the paper.
-        margin: `m` of the paper, in cosine.
-        warmup: calls until the margin is full.
-    """
-
-    calls: Tensor
-
-    def __init__(
-        self, people: int, width: int = 256, *, scale: float = 32.0, margin: float = 0.3, warmup: int = 1000
-    ):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(people, width) / width**0.5)
-        self.register_buffer("calls", torch.zeros(()))
-        self.scale, self.margin, self.warmup = scale, margin, warmup
-
-    def forward(self, embeddings: Float[Tensor, "b d"], index: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-        """Cross-entropy over all people, the true person's cosine lowered by the margin.
-
-        Args:
-            embeddings: of length 1.
-            index: true people.
-        """
-        with torch.autocast(embeddings.device.type, enabled=False):
-            cosines = embeddings.float() @ functional.normalize(self.weight.float(), dim=-1).T
-            margin = self.margin * (self.calls / self.warmup).clamp(max=1)
-            self.calls += 1
-            return functional.cross_entropy(
-                self.scale * (cosines - margin * functional.one_hot(index, len(self.weight))), index
-            )
+        crops, lost = self.localiser.lesson(soften(rendered.image, generator), rendered, generator)
+        return head(self._embed(crops), index) + lost
 
 
 class ExpressionJudge(Judge):
@@ -197,6 +164,7 @@ class ExpressionJudge(Judge):
 
     def __init__(self):
         super().__init__()
+        self.localiser = FaceLocaliser(zoom=0.8)
         self.trunk = PlainTrunk((24, 48, 96, 160))
         self.pool = PlacePool(160, len(DRAWN))
 
@@ -215,17 +183,21 @@ class ExpressionJudge(Judge):
             images: RGB in [0, 1], any size, one face each.
 
         Returns:
-            Activations, 0 to 1 in truth; not clamped here, so that gradients live; scores clamp them.
+            Activations, 0 to 1.
         """
-        return self.pool(self.trunk(images)).float()
+        return self.pool(self.trunk(self.localiser(images))).float().sigmoid()
 
     def loss(
         self, parameters: FaceParameters, rendered: Rendered, generator: torch.Generator | None = None
     ) -> Float[Tensor, ""]:
-        """Mean absolute error, rounded below 0.2, of what was drawn."""
-        return functional.smooth_l1_loss(
-            self(soften(rendered.image, generator)), parameters.expression, beta=0.2
-        )
+        """Cross-entropy and squared error of what was drawn, and the loss of finding the face.
+
+        Most activations are 0: a mean absolute error would learn to say 0. The weights are our choice.
+        """
+        crops, lost = self.localiser.lesson(soften(rendered.image, generator), rendered, generator)
+        logits, truth = self.pool(self.trunk(crops)).float(), parameters.expression
+        entropy = functional.binary_cross_entropy_with_logits(logits, truth)
+        return entropy + 4 * functional.mse_loss(logits.sigmoid(), truth) + lost
 
 
 @dataclass(frozen=True)

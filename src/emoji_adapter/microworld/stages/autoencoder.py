@@ -10,7 +10,7 @@ from emoji_adapter.microworld.splits import pictures, stream
 from emoji_adapter.microworld.stages.language import save_half
 from emoji_adapter.microworld.stages.linear_start import start_linear
 from emoji_adapter.renderer.parameters import sample
-from emoji_adapter.renderer.render import Rendered, render
+from emoji_adapter.renderer.render import Rendered
 
 _WIDTHS = {64: (16, 32, 64), 128: (32, 64, 96, 96)}
 CHANNELS = {64: 8, 128: 8}
@@ -49,12 +49,12 @@ def build(shop: Workshop) -> None:
     """Train it, fold the normalisation of its latents into its 1x1 convolutions, save it."""
     model = make_autoencoder(shop.size)
     if shop.size == 64:
-        start_linear(model, render(pictures("train", 200, shop.seed), shop.size).image * 2 - 1)
+        start_linear(model, shop.render(pictures("train", 200, shop.seed)).image * 2 - 1)
     if shop.warm:
         model = AutoencoderKL.from_pretrained(shop.warm / "checkpoint" / "vae", torch_dtype=torch.float32)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
-        rendered = render(sample(batch, generator), shop.size)
+        rendered = shop.render(sample(batch, generator))
         picture, weight = rendered.image * 2 - 1, attention_map(rendered)
         posterior = model.encode(picture).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator, device=picture.device)
@@ -78,10 +78,7 @@ def _normalise(model: AutoencoderKL, shop: Workshop) -> None:
     model.to(shop.device)
     generator = stream("train", "latent statistics", shop.seed, shop.device)
     means = torch.cat(
-        [
-            model.encode(render(sample(64, generator), shop.size).image * 2 - 1).latent_dist.mean
-            for _ in range(16)
-        ]
+        [model.encode(shop.render(sample(64, generator)).image * 2 - 1).latent_dist.mean for _ in range(16)]
     )
     mean, deviation = means.mean((0, 2, 3)), means.std((0, 2, 3))
     before, after = model.quant_conv, model.post_quant_conv
@@ -97,7 +94,7 @@ def _normalise(model: AutoencoderKL, shop: Workshop) -> None:
 def psnr(model: AutoencoderKL, shop: Workshop) -> dict[str, float]:
     """Peak signal-to-noise ratio on fresh test pictures, dB."""
     model.to(shop.device)
-    picture = render(pictures("test", 128, shop.seed).to(shop.device), shop.size).image
+    picture = shop.render(pictures("test", 128, shop.seed).to(shop.device)).image
     parts = [model.decode(model.encode(p * 2 - 1).latent_dist.mean).sample for p in picture.split(32)]
     error = ((torch.cat(parts).clamp(-1, 1) + 1) / 2 - picture).square().mean((1, 2, 3))
     return {"psnr_db": round(float((-10 * error.log10()).mean()), 2)}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
@@ -20,10 +21,9 @@ from emoji_adapter.microworld.splits import stream
 from emoji_adapter.microworld.stages.autoencoder import CHANNELS
 from emoji_adapter.microworld.stages.language import WIDTH, save_half, tokenize
 from emoji_adapter.renderer.parameters import sample
-from emoji_adapter.renderer.render import render
 
-PICTURES = 160_000
-"""Distinct training pictures at the most; fewer when the recipe looks at fewer."""
+PICTURES = {"cuda": 160_000, "cpu": 40_000}
+"""Distinct training pictures at the most, by device; fewer when the recipe looks at fewer."""
 
 
 def make_unet(size: int) -> UNet2DConditionModel:
@@ -79,7 +79,7 @@ class Album:
         for start in range(0, count, 500):
             parameters = sample(min(500, count - start), generator)
             with shop.autocast():
-                picture = render(parameters, shop.size).image
+                picture = shop.render(parameters).image
                 picture = look(picture) if look else picture
                 latents.append(vae.encode(picture * 2 - 1).latent_dist.mean.half())
             tokens.append(tokenize(tokenizer, captions(parameters.to("cpu"), start)))
@@ -110,7 +110,7 @@ def diffusion_loss(
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     t = torch.randint(1000, (len(latents),), generator=generator, device=latents.device)
     noisy, target = scheduler.add_noise(latents, noise, t), scheduler.get_velocity(latents, noise, t)
-    return F.mse_loss(unet(noisy, t, text).sample.float(), target)
+    return F.mse_loss(unet(noisy.to(unet.dtype), t, text.to(unet.dtype)).sample.float(), target)
 
 
 def build(shop: Workshop) -> None:
@@ -121,8 +121,10 @@ def build(shop: Workshop) -> None:
         unet = UNet2DConditionModel.from_pretrained(
             shop.warm / "checkpoint" / "unet", torch_dtype=torch.float32
         )
+    if shop.device.type == "cpu" and shop.half:  # all of it in bfloat16, attention too: 1.6 times faster
+        unet.to(torch.bfloat16).set_attn_processor(AttnProcessor())
     recipe = shop.recipes["denoiser"]
-    album = Album(shop, min(PICTURES, recipe.steps * recipe.batch // 4))
+    album = Album(shop, min(PICTURES[shop.device.type], recipe.steps * recipe.batch // 4))
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(shop.device)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:

@@ -13,7 +13,6 @@ from emoji_adapter.microworld.networks.swapper import Swapper, export_swapper
 from emoji_adapter.microworld.networks.swapper_loss import swap_task, swapper_loss
 from emoji_adapter.microworld.networks.teacher import BlendshapeTeacher, export_teacher, teacher_loss
 from emoji_adapter.renderer.parameters import sample
-from emoji_adapter.renderer.render import render
 
 
 def build_detector(shop: Workshop) -> None:
@@ -23,7 +22,7 @@ def build_detector(shop: Workshop) -> None:
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         size, count = canvas_plan(step, pixels=3 * batch * 128 * 128, most=batch)
         scenes = detector_scenes(
-            render(sample(min(batch, 192), generator), shop.size), generator, count=count, size=size
+            shop.render(sample(min(batch, 192), generator)), generator, count=count, size=size
         )
         return detector_loss(model, scenes)["total"]
 
@@ -33,7 +32,7 @@ def build_detector(shop: Workshop) -> None:
 def _train_recogniser(shop: Workshop, stage: str, model: nn.Module) -> nn.Module:
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         people = sample(batch, generator)
-        pair = render(people, shop.size), render(second_view(people, generator), shop.size)
+        pair = shop.render(people), shop.render(second_view(people, generator))
         return recogniser_loss(model, *pair, generator)["total"]
 
     return fit(shop, stage, model, loss)
@@ -62,7 +61,7 @@ def build_teacher(shop: Workshop) -> None:
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         parameters = sample(batch, generator)
-        return teacher_loss(model, render(parameters, shop.size), parameters.expression, generator)["total"]
+        return teacher_loss(model, shop.render(parameters), parameters.expression, generator)["total"]
 
     export_teacher(fit(shop, "teacher", model, loss).cpu(), shop.out / "teacher" / "blendshapes.onnx")
 
@@ -76,7 +75,7 @@ def build_swapper(shop: Workshop) -> None:
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         task = swap_task(sample(batch, generator), generator)
-        drawn = tuple(render(p, shop.size) for p in (task.target, task.source, task.answer))
+        drawn = tuple(shop.render(p) for p in (task.target, task.source, task.answer))
         return swapper_loss(model, recogniser, drawn, generator)["total"]
 
     export_swapper(fit(shop, "swapper", model, loss).cpu(), shop.out / "swapper" / "swapper.onnx")

@@ -25,10 +25,9 @@ from transformers import (
 from emoji_adapter.faces.batched import crop_batch
 from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.microworld.captions import captions, vocabulary_text
-from emoji_adapter.microworld.fit import Workshop, fit
+from emoji_adapter.microworld.fit import Loss, Workshop, fit
 from emoji_adapter.microworld.networks.align import jitter
 from emoji_adapter.renderer.parameters import sample
-from emoji_adapter.renderer.render import render
 
 WIDTH, SIDE, PATCH = 128, 112, 14
 MEAN, STD = 0.5, 0.25
@@ -94,8 +93,10 @@ class Clip(nn.Module):
         to_image = -((target / target.sum(0)) * logits.log_softmax(0)).sum(0).mean()
         return 0.5 * (to_text + to_image)
 
-    def reconstruct(self, pixels: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
-        """Guess the pixels of hidden patches from the others."""
+    def reconstruct(
+        self, pixels: Tensor, generator: torch.Generator, share: float = 0.5, seen: float = 0.25
+    ) -> Tensor:
+        """Guess the pixels of hidden patches from the others; `seen` is the weight of the other patches."""
         tower = self.vision.vision_model
         hidden = tower.embeddings(pixels)
         covered = (
@@ -107,19 +108,18 @@ class Clip(nn.Module):
         hidden = tower.pre_layrnorm(torch.cat([hidden[:, :1], patches], dim=1))
         guess = self.decoder(tower.encoder(inputs_embeds=hidden).last_hidden_state[:, 1:])
         truth = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2)
-        return (
-            F.smooth_l1_loss(guess, truth, beta=0.3, reduction="none").mean(-1, keepdim=True) * covered
-        ).sum() / covered.sum()
+        error = F.smooth_l1_loss(guess.float(), truth, beta=0.3, reduction="none").mean(-1, keepdim=True)
+        weight = torch.where(covered, 1.0, seen)
+        return (error * weight).sum() / weight.sum()
 
 
-def build(shop: Workshop) -> None:
-    """Train both towers and save tokenizer, text encoder and expression encoder in their own formats."""
-    tokenizer, crop = make_tokenizer(), ExpressionCrop()
-    model = Clip(len(tokenizer))
+def lesson(model: Clip, shop: Workshop, tokenizer: CLIPTokenizer) -> Loss:
+    """Contrast with captions plus masked reconstruction, on pictures and aligned faces drawn afresh."""
+    crop = ExpressionCrop()
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         parameters = sample(batch, generator)
-        rendered = render(parameters, shop.size)
+        rendered = shop.render(parameters)
         seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
         tokens = tokenize(tokenizer, captions(parameters.to("cpu"), seed, share_expression=0.8)).to(
             shop.device
@@ -132,23 +132,49 @@ def build(shop: Workshop) -> None:
         masked = (faces - MEAN) / STD
         return model.contrast(pixels, tokens) + 4.0 * model.reconstruct(masked, generator)
 
+    return loss
+
+
+def build(shop: Workshop) -> None:
+    """Train both towers and save tokenizer, text encoder and expression encoder in their own formats."""
+    tokenizer = make_tokenizer()
+    model = Clip(len(tokenizer))
     if shop.warm:
-        model.text.load_state_dict(
-            _from_folder(shop.warm / "checkpoint" / "text_encoder", model.text, "text_model."), strict=False
-        )
-        model.vision = CLIPVisionModelWithProjection.from_pretrained(
-            shop.warm / "expression_encoder", dtype=torch.float32
-        )
-    trained = fit(shop, "language", model, loss)
-    _save(trained, tokenizer, crop, shop.out)
+        warm_text(model, shop.warm)
+        warm_vision(model, shop.warm)
+    trained = fit(shop, "language", model, lesson(model, shop, tokenizer))
+    _save_text(trained, tokenizer, shop.out)
+    save_vision(trained, shop.out)
 
 
-def _from_folder(folder: Path, module: nn.Module, prefix: str) -> dict[str, Tensor]:
-    inner = CLIPTextModel.from_pretrained(folder, dtype=torch.float32)
-    return {prefix + k: v for k, v in inner.state_dict().items()}
+def build_vision(shop: Workshop) -> None:
+    """Go on with the vision tower beside the finished text encoder, which checkpoints are trained on.
+
+    The text tower is locked, its projection learnt anew (the reverse of Zhai et al. 2022, LiT).
+    """
+    tokenizer = make_tokenizer()
+    model = Clip(len(tokenizer))
+    warm_text(model, shop.out)
+    model.text.text_model.requires_grad_(False)
+    warm_vision(model, shop.warm or shop.out)
+    save_vision(fit(shop, "vision", model, lesson(model, shop, tokenizer)), shop.out)
 
 
-def _save(model: Clip, tokenizer: CLIPTokenizer, crop: ExpressionCrop, out: Path) -> None:
+def warm_text(model: Clip, weights: Path) -> None:
+    """Start from a finished text encoder; its projection is not kept in checkpoints and stays fresh."""
+    inner = CLIPTextModel.from_pretrained(weights / "checkpoint" / "text_encoder", dtype=torch.float32)
+    wanted = {"text_model." + k: v for k, v in inner.state_dict().items()}
+    model.text.load_state_dict(wanted | {"text_projection.weight": model.text.text_projection.weight})
+
+
+def warm_vision(model: Clip, weights: Path) -> None:
+    """Start from a finished expression encoder."""
+    model.vision = CLIPVisionModelWithProjection.from_pretrained(
+        weights / "expression_encoder", dtype=torch.float32
+    )
+
+
+def _save_text(model: Clip, tokenizer: CLIPTokenizer, out: Path) -> None:
     text = CLIPTextModel(model.text.config)
     text.load_state_dict(
         {
@@ -159,6 +185,10 @@ def _save(model: Clip, tokenizer: CLIPTokenizer, crop: ExpressionCrop, out: Path
     )
     save_half(text, out / "checkpoint" / "text_encoder")
     tokenizer.save_pretrained(out / "checkpoint" / "tokenizer")
+
+
+def save_vision(model: Clip, out: Path) -> None:
+    """Write the expression encoder with the preprocessing of its pixels."""
     save_half(model.vision, out / "expression_encoder")
     settings = {
         "image_mean": [MEAN] * 3,
