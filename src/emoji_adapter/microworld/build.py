@@ -118,6 +118,7 @@ def _run(shop: Workshop, stage: str, recipe: str) -> None:
         "recipe": recipe,
         "seed": shop.seed,
         "machine": machine(shop.device),
+        "warm_start": shop.warm is not None,
     } | shop.figures.get(stage, {})
     partial = _done(shop, stage).with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=2))

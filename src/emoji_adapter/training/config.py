@@ -164,8 +164,8 @@ class TrainingConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """Changes to the template pictures."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic; auto = bf16 autocast on an accelerator, fp32 on a CPU. The adapter's own weights stay
-    fp32."""
+    """Arithmetic; auto = bf16 on an accelerator and on a CPU that multiplies it faster (AVX-512 BF16), else
+    fp32. The adapter's own weights stay fp32."""
     compile: bool = False
     """Compile the U-Net; pays on a GPU for runs of over ten thousand steps."""
     resident: bool = True
