@@ -1,4 +1,4 @@
-"""Filters: which attempts become triplets. Pure functions of measured numbers, each with a name to refuse by."""
+"""Which attempts become triplets: pure functions of measured numbers, each with a name to refuse by."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -41,8 +41,8 @@ class Renderer:
         trained, pack = pipe.emoji_adapter.config["identity_encoder"], FaceAnalyzer(config.pack).pack_id
         if trained != pack:
             raise AdapterMismatchError(
-                f"The adapter {config.adapter!r} was trained with the face pack {trained!r}, the settings name "
-                f"{pack!r}. Set pack to the one that the adapter names."
+                f"The adapter {config.adapter!r} was trained with the face pack {trained!r}, the settings "
+                f"name {pack!r}. Set pack to the one that the adapter names."
             )
         pipe.to(device)
         pipe.set_progress_bar_config(disable=True)

@@ -11,6 +11,7 @@ OUT/rates.json, OUT/report.html   pass rates of all rounds; contact sheet
 
 import io
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +37,10 @@ REPORT = "report.html"
 
 MakeShard = Callable[[int, Callable[[int], object]], list[Attempted]]
 """Makes the attempts of shard `number`, telling how many more are done."""
+Progress = Callable[[int, int], object]
+"""Told (attempts done, of)."""
+
+logger = logging.getLogger(__name__)
 
 
 def round_folder(out: Path, config: IdiConfig) -> Path:
@@ -64,8 +69,8 @@ def open_round(
         before = json.loads(path.read_text(encoding="utf-8"))
         if changed := sorted(k for k in before.keys() | settings if before.get(k) != settings.get(k)):
             raise InputError(
-                f"{folder} was begun with other {', '.join(changed)}. Go on with the same ones, choose another "
-                "--out, or remove the folder."
+                f"{folder} was begun with other {', '.join(changed)}. Go on with the same ones, choose "
+                "another --out, or remove the folder."
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +80,44 @@ def open_round(
 def missing_shards(folder: Path, config: IdiConfig) -> list[int]:
     """Shards that are still to be made."""
     return [number for number in range(config.shards) if not shard_file(folder, number).is_file()]
+
+
+def make_round(
+    folder: Path,
+    config: IdiConfig,
+    make_shard: MakeShard,
+    part: tuple[int, int] = (0, 1),
+    progress: Progress = lambda done, of: None,
+) -> RoundRates | None:
+    """Make the missing shards of a part, and close the round when all parts are there.
+
+    Args:
+        folder: of the round, opened.
+        config: what decides the round.
+        make_shard: makes the attempts of one shard.
+        part: (i, n): every n-th shard from the i-th on, i from 0.
+        progress: told of progress.
+    """
+    first, step = part
+    mine = [number for number in range(config.shards) if number % step == first]
+    missing = [number for number in missing_shards(folder, config) if number in mine]
+    if missing:
+        (folder / ROUND).unlink(missing_ok=True)
+    done = (len(mine) - len(missing)) * config.shard_size
+    total = len(mine) * config.shard_size
+    progress(done, total)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    for number in missing:
+        write_attempts(folder, number, make_shard(number, advance), config.refused_pictures)
+    if missing_shards(folder, config):
+        logger.info("%s waits for the shards of other parts.", folder)
+        return None
+    return close_round(folder, config)
 
 
 def write_attempts(folder: Path, shard: int, attempts: Sequence[Attempted], refused_pictures: int) -> None:
@@ -92,7 +135,9 @@ def close_round(folder: Path, config: IdiConfig) -> RoundRates:
     Raises:
         DataError: a shard was damaged.
     """
-    shards = range(len(sorted(folder.glob("shard-*.tar"))))
+    for path in folder.glob("*-*.partial"):  # of shards that a killed run was writing
+        path.unlink(missing_ok=True)
+    shards = sorted(int(path.stem.partition("-")[2]) for path in folder.glob("shard-*.tar"))
     records = [record for n in shards for record in read_lines(_attempts_file(folder, n), TripletRecord)]
     write_lines(folder / MANIFEST, [record for record in records if not record.refused])
     rates = rates_of(config.round, len(shards), records)

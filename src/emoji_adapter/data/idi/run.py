@@ -6,8 +6,6 @@ Resumable: a shard is there whole or not at all, so a killed run loses at most t
     triplet comes twice.
 """
 
-import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from emoji_adapter.data.idi.config import IdiConfig
@@ -16,22 +14,16 @@ from emoji_adapter.data.idi.plan import Planner
 from emoji_adapter.data.idi.rates import RoundRates
 from emoji_adapter.data.idi.render import Renderer
 from emoji_adapter.data.idi.rounds import (
-    MakeShard,
+    Progress,
     close_round,
+    make_round,
     missing_shards,
     open_round,
     round_folder,
-    write_attempts,
 )
 from emoji_adapter.data.idi.synthesis import Synthesis
 from emoji_adapter.data.sources import list_portraits
-from emoji_adapter.data.triplets import ROUND
 from emoji_adapter.data.workers import spread
-
-logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], object]
-"""Told (attempts done, of)."""
 
 
 def idi(
@@ -74,41 +66,3 @@ def idi(
     with spread(build_inspector, renderer.inspect_settings(), workers) as look:
         synthesis = Synthesis(pictures, config, renderer, look)
         return make_round(folder, config, synthesis.shard, part, progress)
-
-
-def make_round(
-    folder: Path,
-    config: IdiConfig,
-    make_shard: MakeShard,
-    part: tuple[int, int] = (0, 1),
-    progress: Progress = lambda done, of: None,
-) -> RoundRates | None:
-    """Make the missing shards of a part, and close the round when all parts are there.
-
-    Args:
-        folder: of the round, opened.
-        config: what decides the round.
-        make_shard: makes the attempts of one shard.
-        part: (i, n), see `idi`.
-        progress: told of progress.
-    """
-    first, step = part
-    mine = [number for number in range(config.shards) if number % step == first]
-    missing = [number for number in missing_shards(folder, config) if number in mine]
-    if missing:
-        (folder / ROUND).unlink(missing_ok=True)
-    done = (len(mine) - len(missing)) * config.shard_size
-    total = len(mine) * config.shard_size
-    progress(done, total)
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done, total)
-
-    for number in missing:
-        write_attempts(folder, number, make_shard(number, advance), config.refused_pictures)
-    if missing_shards(folder, config):
-        logger.info("%s waits for the shards of other parts.", folder)
-        return None
-    return close_round(folder, config)

@@ -16,9 +16,9 @@ SHOWN = 48
 """Triplets kept, and attempts refused, that are shown at most."""
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; font-size: 13px } th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem;
-text-align: right } th:first-child { text-align: left } .sheet { display: flex; flex-wrap: wrap; gap: 1rem }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color:
+#222 } table { border-collapse: collapse; font-size: 13px } th, td { border-bottom: 1px solid #ddd; padding:
+.3rem .6rem; text-align: right } th:first-child { text-align: left } .sheet { display: flex; flex-wrap: wrap; gap: 1rem }
 figure { margin: 0; width: 276px; font-size: 12px } img { width: 90px; height: 90px; object-fit: cover }
 figcaption { overflow-wrap: anywhere } .refused figcaption b { color: #a00 } svg text { font-size: 12px }
 """

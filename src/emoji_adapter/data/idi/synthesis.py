@@ -81,17 +81,17 @@ class Synthesis:
         portraits = self._portraits(attempts)
         usable = [a for a in attempts if _why_unusable(a, portraits) is None]
         advance(len(attempts) - len(usable))
-        inspected: dict[str, Inspected] = {}
-        for attempt, result in zip(usable, self.look(self._renderings(usable, portraits)), strict=True):
-            inspected[attempt.id] = result
-            advance(1)
+        renderings = self._renderings(usable, portraits, advance)
+        inspected = {a.id: result for a, result in zip(usable, self.look(renderings), strict=True)}
         return [self._attempted(number, a, portraits, inspected.get(a.id)) for a in attempts]
 
     def _portraits(self, attempts: list[Attempt]) -> dict[int, Examined | Refusal]:
         needed = sorted({n for attempt in attempts for n in (attempt.template, attempt.photo)})
         return dict(zip(needed, self.look([self.pictures[n] for n in needed]), strict=True))
 
-    def _renderings(self, attempts: list[Attempt], portraits: dict[int, Any]) -> Iterator[Rendering]:
+    def _renderings(
+        self, attempts: list[Attempt], portraits: dict[int, Any], advance: Callable[[int], object]
+    ) -> Iterator[Rendering]:
         for start in range(0, len(attempts), self.config.batch):
             part = attempts[start : start + self.config.batch]
             photos = [portraits[attempt.photo] for attempt in part]
@@ -104,6 +104,7 @@ class Synthesis:
             )
             for photo, template, pixels in zip(photos, templates, drawn, strict=True):
                 yield Rendering(pixels, photo.identity, template.identity, template.blendshapes)
+            advance(len(part))
 
     def _attempted(
         self, shard: int, attempt: Attempt, portraits: dict[int, Examined | Refusal], result: Inspected | None
