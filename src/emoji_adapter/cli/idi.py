@@ -12,8 +12,8 @@ def command(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Portraits: a folder (a sub-folder per person, captions in .txt), WebDataset .tar files, or a "
-            "saved Hugging Face data set."
+            help="Portraits: a folder (a sub-folder per person, captions in .txt), WebDataset .tar files, or "
+            "a saved Hugging Face data set."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of all rounds; an interrupted round goes on there.")],
@@ -88,7 +88,7 @@ def parse_part(text: str) -> tuple[int, int]:
         InputError: it is not I/N with 1 <= I <= N.
     """
     number, slash, count = text.partition("/")
-    if slash and number.isascii() and number.isdigit() and count.isascii() and count.isdigit():
-        if 1 <= int(number) <= int(count):
-            return int(number) - 1, int(count)
+    digits = all(word.isascii() and word.isdigit() for word in (number, count))
+    if slash and digits and 1 <= int(number) <= int(count):
+        return int(number) - 1, int(count)
     raise InputError(f"--part must read I/N, such as 2/4, got {text!r}.")

@@ -45,7 +45,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
         raise DataError(
-            f"{path} cannot be read: {error}. Expected one JSON object (or CSV row) a picture, with file_name "
-            "and caption or text."
+            f"{path} cannot be read: {error}. Expected one JSON object (or CSV row) a picture, with "
+            "file_name and caption or text."
         ) from error
     return [row for row in rows if isinstance(row, dict)]

@@ -1,8 +1,8 @@
-"""Cross-identity triplets: (identity photo, expression template of somebody else, target), in WebDataset shards.
+"""Cross-identity triplets: identity photo, expression template of somebody else, target; in WebDataset shards.
 
 A round's folder holds `shard-00000.tar` and so on (the triplets that were kept), `manifest.jsonl` (a line for
 each) and `round.json`, which is written last and marks the round as complete. A sample is `KEY.target.png`,
-`KEY.identity.png`, `KEY.template.png` and `KEY.json`, a `TripletRecord`. Hugging Face `datasets` reads them by
+`KEY.identity.png`, `KEY.template.png` and `KEY.json`, a `TripletRecord`. Hugging Face `datasets` reads it by
 `load_dataset("webdataset", data_files="round_1/shard-*.tar")`.
 """
 
@@ -112,8 +112,8 @@ def list_triplets(rounds: list[Path]) -> list[SourceTriplet]:
             triplets += [_triplet(archive, key, sample) for key, sample in read_samples(archive)]
     if not triplets:
         raise DataError(
-            f"{', '.join(map(str, rounds))}: no triplet was kept. Their report.html tells which filter refused "
-            "them; relax it with `emoji-adapter idi --set thresholds.NAME=VALUE`."
+            f"{', '.join(map(str, rounds))}: no triplet was kept. Their report.html tells which filter "
+            "refused them; relax it with `emoji-adapter idi --set thresholds.NAME=VALUE`."
         )
     return triplets
 

@@ -18,7 +18,8 @@ SHOWN = 48
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color:
 #222 } table { border-collapse: collapse; font-size: 13px } th, td { border-bottom: 1px solid #ddd; padding:
-.3rem .6rem; text-align: right } th:first-child { text-align: left } .sheet { display: flex; flex-wrap: wrap; gap: 1rem }
+.3rem .6rem; text-align: right } th:first-child { text-align: left }
+.sheet { display: flex; flex-wrap: wrap; gap: 1rem }
 figure { margin: 0; width: 276px; font-size: 12px } img { width: 90px; height: 90px; object-fit: cover }
 figcaption { overflow-wrap: anywhere } .refused figcaption b { color: #a00 } svg text { font-size: 12px }
 """
@@ -42,7 +43,7 @@ def report(
     """
     parts = [
         "<h1>Cross-identity triplets</h1>",
-        "<p>An attempt meets the filters in this order; a rate counts the attempts that reached the filter.</p>",
+        "<p>An attempt meets the filters in this order; a rate is of the attempts that reached the filter.</p>",
         plot(rounds),
         _table(rounds),
         "<h2>Kept</h2><p>Identity photo, expression template, target.</p>",
@@ -73,9 +74,7 @@ def plot(rounds: Sequence[RoundRates], width: int = 720, height: int = 240) -> s
     ]
     for place, name in enumerate(names):
         left = 40 + place * group
-        marks.append(
-            f'<text x="{left + group / 2:.1f}" y="{height - 6}" text-anchor="middle">{html.escape(name)}</text>'
-        )
+        marks.append(f'<text x="{left + group / 2:.1f}" y="{height - 6}" text-anchor="middle">{name}</text>')
         for number, rates in enumerate(rounds):
             share = _share(rates, name)
             if share is not None:
@@ -83,7 +82,7 @@ def plot(rounds: Sequence[RoundRates], width: int = 720, height: int = 240) -> s
                 marks.append(
                     f'<rect x="{left + 0.1 * group + number * bar:.1f}" y="{floor - tall:.1f}" '
                     f'width="{0.9 * bar:.1f}" height="{tall:.1f}" fill="{_HUES[number % len(_HUES)]}">'
-                    f"<title>round {rates.round}, {html.escape(name)}: {share:.3f}</title></rect>"
+                    f"<title>round {rates.round}, {name}: {share:.3f}</title></rect>"
                 )
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
@@ -125,11 +124,7 @@ def _sheet(archives: Sequence[Path], kind: str, thresholds: Thresholds) -> str:
 def _figure(sample: dict[str, Member], thresholds: Thresholds) -> str:
     record = from_mapping(TripletRecord, read_json(sample["json"]))
     measured = record.measured
-    pictures = "".join(
-        f'<img alt="{name}" src="data:image/png;base64,{base64.b64encode(sample[f"{name}.png"].read()).decode()}">'
-        for name in _ORDER
-        if f"{name}.png" in sample
-    )
+    pictures = "".join(_picture(name, sample[f"{name}.png"]) for name in _ORDER if f"{name}.png" in sample)
     numbers = [
         f"{title} {value:.2f}"
         for title, value in (("ID", measured.identity), ("leak", measured.leak))
@@ -146,3 +141,8 @@ def _figure(sample: dict[str, Member], thresholds: Thresholds) -> str:
         f"<figure>{pictures}<figcaption>{bold}{', '.join(numbers)}<br>"
         f"{html.escape(record.caption)}<br>{html.escape(record.id)}</figcaption></figure>"
     )
+
+
+def _picture(name: str, member: Member) -> str:
+    text = base64.b64encode(member.read()).decode()
+    return f'<img alt="{name}" src="data:image/png;base64,{text}">'

@@ -1,4 +1,4 @@
-"""One shard: portraits are read, expressions rendered on other people, identities changed, results filtered."""
+"""One shard: portraits read, expressions rendered on other people, identities changed, results filtered."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
