@@ -1,4 +1,4 @@
-"""Cross-identity triplets: identity photo, expression template of somebody else, target; in WebDataset shards.
+"""Cross-identity triplets: identity photo, expression template of somebody else, target; in WebDataset tars.
 
 A round's folder holds `shard-00000.tar` and so on (the triplets that were kept), `manifest.jsonl` (a line for
 each) and `round.json`, which is written last and marks the round as complete. A sample is `KEY.target.png`,

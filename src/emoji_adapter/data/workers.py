@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 from emoji_adapter.data.examine import Examined, ExamineSettings, build_examiner
 from emoji_adapter.data.folder import SourcePicture
@@ -23,13 +23,8 @@ Result = TypeVar("Result")
 _worker: dict[str, Callable[[Any], Any]] = {}
 
 
-@runtime_checkable
-class ExamineMany(Protocol):
-    """Looks at pictures and yields the results in the order given."""
-
-    def __call__(self, sources: Iterable[SourcePicture]) -> Iterator[Examined | Refusal]:
-        """Look at the pictures."""
-        ...
+ExamineMany = Callable[[Iterable[SourcePicture]], Iterator[Examined | Refusal]]
+"""Looks at pictures and yields the results in the order given."""
 
 
 @contextmanager

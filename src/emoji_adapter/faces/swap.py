@@ -24,8 +24,8 @@ class FaceSwapper:
     initializer is `emap` (512, 512), by which INSwapper multiplies the embedding.
 
     Args:
-        path: "micro" (embedded; drawn faces only), or an .onnx file such as insightface's `inswapper_128.onnx`
-            (photographs; for non-commercial research only).
+        path: "micro" (embedded; drawn faces only), or an .onnx file such as insightface's
+            `inswapper_128.onnx` (photographs; for non-commercial research only).
         providers: execution providers of onnxruntime; None takes CUDA where there is one.
         threads: threads of onnxruntime, None for all cores. Set 1 in worker processes.
 

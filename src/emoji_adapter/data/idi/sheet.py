@@ -43,7 +43,7 @@ def report(
     """
     parts = [
         "<h1>Cross-identity triplets</h1>",
-        "<p>An attempt meets the filters in this order; a rate is of the attempts that reached the filter.</p>",
+        "<p>An attempt meets the filters in this order; rates are of the attempts that reach a filter.</p>",
         plot(rounds),
         _table(rounds),
         "<h2>Kept</h2><p>Identity photo, expression template, target.</p>",
