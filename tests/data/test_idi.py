@@ -219,7 +219,7 @@ def test_a_round_goes_on_with_the_same_settings_only(source, tmp_path):
 def test_settings_come_from_a_recipe_with_changes():
     config = load_idi("micro", ["thresholds.leak=0.1", "round=2", "swapper=null"])
     assert (config.thresholds.leak, config.round, config.swapper) == (0.1, 2, None)
-    with pytest.raises(InputError, match="no recipe 'nothing'. Packaged: micro"):
+    with pytest.raises(InputError, match=r"no recipe 'nothing'\. Packaged: micro"):
         load_idi("nothing")
     with pytest.raises(InputError, match="needs a swapper"):
         load_idi("micro", ["swapper=null", "thresholds.cycle=0.1"])
