@@ -1,4 +1,4 @@
-"""`emoji-adapter idi`: exit codes, messages, a whole round of a tiny model, and one of the packaged models."""
+"""`emoji-adapter idi`: exit codes, messages, a round of a tiny model, and one of the packaged models."""
 
 import json
 from pathlib import Path
@@ -91,10 +91,9 @@ def test_parts_that_are_none(text):
 @pytest.mark.slow
 def test_triplets_of_the_packaged_models_are_prepared(gallery: Path, tmp_path):
     loose = {"identity": -1, "leak": 1, "expression": 1, "cycle": 1}
-    words = [word for name, value in loose.items() for word in ("--set", f"thresholds.{name}={value}")]
-    assert idi(
-        gallery, "--out", tmp_path / "out", "--shards", 1, "--set", "shard_size=8", "--set", "steps=15", *words
-    ) == 0  # fmt: skip
+    settings = ["shard_size=8", "steps=15", *(f"thresholds.{name}={value}" for name, value in loose.items())]
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert idi(gallery, "--out", tmp_path / "out", "--shards", 1, *words) == 0
     (rates,) = json.loads((tmp_path / "out" / "rates.json").read_text())
     assert rates["kept"] >= 2
     assert set(rates["means"]) == set(loose)
