@@ -18,6 +18,7 @@ from emoji_adapter.data.idi.filters import reason_of, refused_by
 from emoji_adapter.data.idi.plan import Planner
 from emoji_adapter.data.idi.rates import rates_of
 from emoji_adapter.data.manifest import MANIFEST, read_lines
+from emoji_adapter.data.sources import list_training
 from emoji_adapter.data.triplets import Measured, TripletRecord, list_triplets, shard_file, triplet_folders
 from emoji_adapter.errors import DataError, InputError
 
@@ -186,7 +187,9 @@ def test_a_killed_run_goes_on_and_ends_the_same(source, undisturbed, tmp_path):
     assert any(name.endswith(".partial") for name in left)
     whole = [path for path in sorted(folder.glob("shard-*.tar")) if list(read_samples(path))]
     assert 0 < len(whole) < 3
-    assert triplet_folders(tmp_path) == []
+    for place in (tmp_path, folder):
+        with pytest.raises(DataError, match=r"round_1 is not complete.*idi"):
+            list_training(place)
     times = [path.stat().st_mtime_ns for path in whole]
     assert planted_idi.make(source, tmp_path) == undisturbed[1]
     assert [path.stat().st_mtime_ns for path in whole] == times
@@ -201,7 +204,7 @@ def test_an_interruption_leaves_nothing_half_written(source, undisturbed, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         planted_idi.make(source, tmp_path, progress=interrupt)
     names = {path.name for path in (tmp_path / "round_1").iterdir()}
-    assert names == {"settings.json", "attempts-00000.jsonl", "refused-00000.tar", "shard-00000.tar"}
+    assert names == {"idi.json", "attempts-00000.jsonl", "refused-00000.tar", "shard-00000.tar"}
     told = []
     planted_idi.make(source, tmp_path, progress=lambda done, of: told.append((done, of)))
     assert told[0] == (20, 60)

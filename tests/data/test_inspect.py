@@ -70,6 +70,7 @@ def test_swapping_changes_the_face_and_back_is_measured(rendering):
     assert not np.array_equal(found.pixels, rendering.pixels)
     if found.measured.faces == 1:
         assert found.measured.identity == pytest.approx(found.measured.leak)
+        assert found.measured.cycle is not None
         assert 0 < found.measured.cycle < 0.5
 
 

@@ -14,6 +14,7 @@ from emoji_adapter.data.archive import ArchivedPicture, Member, read_json, read_
 from emoji_adapter.data.folder import SourcePicture
 from emoji_adapter.errors import DataError, InputError
 
+SETTINGS = "idi.json"
 ROUND = "round.json"
 PICTURES = ("target", "identity", "template")
 
@@ -94,10 +95,20 @@ def shard_file(folder: Path, shard: int) -> Path:
 
 
 def triplet_folders(folder: Path) -> list[Path]:
-    """Complete rounds of triplets: the folder itself, or all its `round_*`; none if it is something else."""
-    if (folder / ROUND).is_file():
-        return [folder]
-    return sorted(path.parent for path in folder.glob(f"round_*/{ROUND}"))
+    """Rounds of triplets: the folder itself, or all its `round_*`; none if it is something else.
+
+    Raises:
+        DataError: a round is not complete.
+    """
+    candidates = [folder, *sorted(folder.glob("round_*"))]
+    rounds = [path for path in candidates if (path / SETTINGS).is_file()]
+    for path in rounds:
+        if not (path / ROUND).is_file():
+            raise DataError(
+                f"The round of triplets in {path} is not complete. Run `emoji-adapter idi` again with the same "
+                "settings; it goes on where it stopped."
+            )
+    return rounds
 
 
 def list_triplets(rounds: list[Path]) -> list[SourceTriplet]:

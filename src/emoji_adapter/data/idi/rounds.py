@@ -1,6 +1,6 @@
 """The files of a round: shards written whole or not at all, resumed where they stopped, counted at the end.
 
-OUT/round_1/settings.json         what decides the round; another one is refused
+OUT/round_1/idi.json              what decides the round; another one is refused
 OUT/round_1/attempts-00000.jsonl  every attempt of a shard, kept or refused, with its numbers
 OUT/round_1/refused-00000.tar     pictures of some that were refused, for the contact sheet
 OUT/round_1/shard-00000.tar       the triplets; written last, so it marks its shard as done
@@ -28,10 +28,9 @@ from emoji_adapter.data.idi.rates import RoundRates, rates_of
 from emoji_adapter.data.idi.sheet import report
 from emoji_adapter.data.idi.synthesis import Attempted
 from emoji_adapter.data.manifest import MANIFEST, read_lines, write_lines, write_whole
-from emoji_adapter.data.triplets import PICTURES, ROUND, TripletRecord, shard_file
+from emoji_adapter.data.triplets import PICTURES, ROUND, SETTINGS, TripletRecord, shard_file
 from emoji_adapter.errors import DataError, InputError
 
-SETTINGS = "settings.json"
 RATES = "rates.json"
 REPORT = "report.html"
 
