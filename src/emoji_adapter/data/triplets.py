@@ -105,8 +105,8 @@ def triplet_folders(folder: Path) -> list[Path]:
     for path in rounds:
         if not (path / ROUND).is_file():
             raise DataError(
-                f"The round of triplets in {path} is not complete. Run `emoji-adapter idi` again with the same "
-                "settings; it goes on where it stopped."
+                f"The round of triplets in {path} is not complete. Run `emoji-adapter idi` again with the "
+                "same settings; it goes on where it stopped."
             )
     return rounds
 
