@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -146,7 +146,7 @@ def test_the_report_shows_rates_pictures_and_reasons(undisturbed):
     assert text.count("<figure>") == rates.kept + 18
     assert "another expression: distance 0.200 &gt; 0.060" in text
     assert "source cannot be used" in text
-    svg = ElementTree.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
+    svg = ET.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
     told = [bar.findtext("title") for bar in svg.iter("rect")]
     assert told[-1] == f"round 1, kept: {rates.kept / 60:.3f}"
     assert len(told) == len(rates.filters) + 1

@@ -68,7 +68,7 @@ def write_round(out, gallery, attempts):
 
 @pytest.fixture(scope="module")
 def sets(gallery, config, tmp_path_factory):
-    """Folder with `plain`, the gallery prepared, and `set`, triplets of it: 0 1 2, 3 2 0, and unusable ones."""
+    """Folder with `plain`, the gallery prepared, and `set`, triplets of it; one has no template face."""
     folder = tmp_path_factory.mktemp("sets")
     pictures = [Image.open(source.path).convert("RGB") for source in list_pictures(gallery)]
     nobody = Image.new("RGB", pictures[0].size, (90, 120, 200))
@@ -112,16 +112,19 @@ def test_the_expression_stage_trains_on_them(sets, config, tmp_path):
         expression_crop=tiny_prepared.CROP.to_dict(),
     )  # fmt: skip
     save_adapter(adapter, tmp_path / "start")
-    recipe = load_recipe("micro_idi_cpu", ["steps=2", "batch=2", "preview_every=0", "warmup=1"])
+    recipe = load_recipe(
+        "micro_idi_cpu",
+        ["steps=2", "batch=2", "preview_every=0", "warmup=1", "ema=0.0", "learning_rate=0.05"],
+    )
     settings = dataclasses.replace(
         recipe, checkpoint=config.checkpoint, expression_encoder=config.expression_encoder,
         start=str(tmp_path / "start"),
     )  # fmt: skip
     trained = load_adapter(train(settings, sets / "set", tmp_path / "run", device="cpu"))
     before, after = adapter.state_dict(), trained.state_dict()
-    changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-6)}
-    assert changed
-    assert not [name for name in changed if "identity" in name]
+    moved = {name: (before[name] - after[name].float()).abs().max() for name in before}
+    assert max(moved.values()) > 0.01
+    assert max(moved[name] for name in moved if "identity" in name) < 1e-3  # rounded to float16, no more
 
 
 def test_a_round_that_kept_nothing_is_told(gallery, tmp_path):
