@@ -1,4 +1,4 @@
-"""`emoji-adapter prepare`: a folder of pictures becomes the cached set that training reads."""
+"""`emoji-adapter prepare`: portraits, or triplets, become the cached set that training reads."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,13 @@ import typer
 
 
 def prepare_command(
-    folder: Annotated[Path, typer.Argument(help="Pictures: one sub-folder per person, captions in .txt.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Pictures (a sub-folder per person, captions in .txt; or WebDataset .tar files, or a saved "
+            "Hugging Face data set), or triplets made by `emoji-adapter idi`."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the prepared set; an interrupted run goes on there.")],
     checkpoint: Annotated[
         str, typer.Option(help="Checkpoint to train on: micro, a folder, or a Hub id.")
@@ -27,7 +33,7 @@ def prepare_command(
     ] = None,
     device: Annotated[str, typer.Option(help="Device of the autoencoder: auto, cpu, cuda, ...")] = "auto",
 ) -> None:
-    """Find, crop and encode the faces of a folder, once, for training.
+    """Find, crop and encode the faces of pictures or triplets, once, for training.
 
     Pictures that cannot be used are listed with their reason in OUT/refusals.jsonl.
     """

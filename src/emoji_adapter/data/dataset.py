@@ -27,8 +27,8 @@ class Rows:
         text: [B, 77, D], the caption's embedding.
         empty: [77, D], the empty prompt's.
         identity: [B, 512], of another picture of the same person if there is one.
-        crops: uint8 [B, S, S, 3] RGB, the target's own template crop.
-        blendshapes: [B, 52] of the target.
+        crops: uint8 [B, S, S, 3] RGB, the template's crop: the target's own, or of somebody else in triplets.
+        blendshapes: [B, 52] of the template.
     """
 
     latents: Float[Tensor, "B C h w"]

@@ -4,15 +4,15 @@ Runs in worker processes. Each builds its own networks once and works on one thr
 thread are faster than one process of many for networks this small, and they don't fight over the cores.
 """
 
-import signal
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from emoji_adapter.data.folder import SourcePicture
 from emoji_adapter.data.manifest import PictureRecord, Refusal
 from emoji_adapter.data.square import cut_square, face_square, move_points
+from emoji_adapter.data.triplets import SourceTriplet
 from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.errors import InputError
 from emoji_adapter.faces.analysis import FaceAnalyzer
@@ -50,9 +50,9 @@ class Examined:
     Attributes:
         record: its line of the manifest.
         pixels: uint8 [S, S, 3] RGB, the square to encode.
-        identity: float32 [512], L2-normalised.
-        crop: uint8 [s, s, 3] RGB, aligned and masked.
-        blendshapes: float32 [52].
+        identity: float32 [512], L2-normalised; of a triplet, of its identity photo.
+        crop: uint8 [s, s, 3] RGB, aligned and masked; of a triplet, of its template.
+        blendshapes: float32 [52]; of a triplet, of its template.
     """
 
     record: PictureRecord
@@ -84,15 +84,22 @@ class Examiner:
     def examine(self, source: SourcePicture) -> Examined | Refusal:
         """Look at one picture; whatever is wrong with the picture becomes a refusal."""
         try:
+            if isinstance(source, SourceTriplet):
+                return self._examine_triplet(source)
             return self._examine(source)
         except InputError as error:
             return Refusal(source.file, f"{type(error).__name__}: {error}")
+
+    def _examine_triplet(self, triplet: SourceTriplet) -> Examined:
+        """The target's row, with the identity of the photo and the expression of the template."""
+        target, photo, template = (self._examine(part) for part in triplet.parts())
+        return replace(target, identity=photo.identity, crop=template.crop, blendshapes=template.blendshapes)
 
     def _examine(self, source: SourcePicture) -> Examined:
         if source.caption is None:
             raise InputError("The caption beside the picture is not UTF-8 text. Save it as UTF-8.")
         settings = self.settings
-        image = load_image(source.path)
+        image = load_image(source.content())
         face = self.analyzer.face(image, policy="raise", min_size=settings.min_face)
         square = face_square(image.size, face.box)
         size = settings.picture_size
@@ -125,20 +132,8 @@ def normalised(embedding: np.ndarray | None) -> np.ndarray:
     return embedding / max(float(np.linalg.norm(embedding)), 1e-6)
 
 
-_worker: dict[str, Any] = {}
-
-
-def start_worker(settings: ExamineSettings) -> None:
-    """Build this process's networks: the initializer of the pool."""
-    import cv2
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    _worker["examiner"] = Examiner(settings)
-
-
-def examine_in_worker(source: SourcePicture) -> Examined | Refusal:
-    """Look at one picture with this process's networks."""
-    return _worker["examiner"].examine(source)
+def build_examiner(settings: ExamineSettings) -> Callable[[SourcePicture], Examined | Refusal]:
+    """Make a worker's way to look at pictures, its networks loaded."""
+    examiner = Examiner(settings)
+    examiner.warm_up()
+    return examiner.examine

@@ -4,7 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from emoji_adapter.data.metadata import read_metadata
 from emoji_adapter.errors import DataError
+from emoji_adapter.faces.images import ImageSource
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
@@ -14,7 +16,7 @@ class SourcePicture:
     """One picture that is still to be looked at.
 
     Attributes:
-        path: where it lies.
+        path: where it lies; the archive or data set that it is part of, for the kinds that build on this one.
         file: path inside the source folder, with forward slashes.
         person: name of the first sub-folder, or the id of a picture at the top.
         caption: text of the sidecar, one line; empty without one; None where the sidecar is not UTF-8 text.
@@ -30,11 +32,20 @@ class SourcePicture:
         """The file without its ending."""
         return str(Path(self.file).with_suffix("").as_posix())
 
+    def content(self) -> ImageSource:
+        """What `load_image` reads: the path, or the bytes of the file.
+
+        Raises:
+            DataError: the archive or data set cannot be read any more.
+        """
+        return self.path
+
 
 def list_pictures(folder: str | Path) -> list[SourcePicture]:
     """List the pictures of a folder in a fixed order (by path, bytewise).
 
-    A picture directly in the folder is a person of its own.
+    A picture directly in the folder is a person of its own. Captions: the sidecar, else the `metadata.jsonl`
+    or `metadata.csv` of a Hugging Face image folder.
 
     Raises:
         DataError: the folder is missing, is a file, or holds no picture.
@@ -50,7 +61,8 @@ def list_pictures(folder: str | Path) -> list[SourcePicture]:
             f"{root} holds no picture ({', '.join(sorted(ENDINGS))}). Expected PERSON/PICTURE.png with an "
             "optional caption in PERSON/PICTURE.txt."
         )
-    return [_source_picture(file, path) for file, path in files]
+    metadata = read_metadata(root)
+    return [_source_picture(file, path, metadata.get(file, "")) for file, path in files]
 
 
 def digest_of(pictures: list[SourcePicture], settings: str) -> str:
@@ -65,10 +77,10 @@ def digest_of(pictures: list[SourcePicture], settings: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _source_picture(file: str, path: Path) -> SourcePicture:
+def _source_picture(file: str, path: Path, caption: str) -> SourcePicture:
     person = file.split("/")[0] if "/" in file else str(Path(file).stem)
     sidecar = path.with_suffix(".txt")
-    return SourcePicture(path, file, person, _read_caption(sidecar) if sidecar.is_file() else "")
+    return SourcePicture(path, file, person, _read_caption(sidecar) if sidecar.is_file() else caption)
 
 
 def _read_caption(sidecar: Path) -> str | None:

@@ -19,7 +19,7 @@ from emoji_adapter.config import to_mapping
 from emoji_adapter.data.captions import encode_captions, write_captions
 from emoji_adapter.data.dataset import People
 from emoji_adapter.data.examine import Examined, ExamineSettings
-from emoji_adapter.data.folder import SourcePicture, digest_of, list_pictures
+from emoji_adapter.data.folder import SourcePicture, digest_of
 from emoji_adapter.data.latents import encode_pictures, weights_hash
 from emoji_adapter.data.manifest import (
     MANIFEST,
@@ -39,6 +39,8 @@ from emoji_adapter.data.shards import (
     shard_path,
     write_shard,
 )
+from emoji_adapter.data.sources import list_training
+from emoji_adapter.data.triplets import SourceTriplet
 from emoji_adapter.data.workers import examiners
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.errors import DataError
@@ -79,10 +81,14 @@ class PrepareConfig:
 def prepare(
     folder: str | Path, out: str | Path, config: PrepareConfig | None = None, progress: Progress | None = None
 ) -> PreparedMeta:
-    """Prepare a folder of pictures for training.
+    """Prepare pictures, or cross-identity triplets, for training.
+
+    A triplet's row is a row like any other: the target's latents, caption and landmarks, the identity photo's
+    embedding, the template's crop and blendshapes.
 
     Args:
-        folder: one sub-folder per person; captions in `.txt` files of the same stem.
+        folder: portraits, see `data.sources.list_portraits`; or triplets that `emoji-adapter idi` made, the
+            folder of one round or that of all.
         out: where the set goes; an interrupted run goes on there.
         config: how.
         progress: told (what, done, of).
@@ -90,10 +96,11 @@ def prepare(
     Raises:
         DataError: there are no pictures, or none can be used.
         WeightsNotFoundError: a model is missing.
+        MissingExtraError: the library that reads the source is not installed.
     """
     config = config or PrepareConfig()
     progress = progress or _silent
-    pictures = list_pictures(folder)
+    pictures = list(list_training(folder))
     models = PrepareModels.load(config)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -114,7 +121,11 @@ def prepare(
                     progress("faces", done + len(results), len(pictures))
                 done += len(results)
                 write_shard(out, share.index, _make_shard(results, models, share.digest))
-    return _finish(out, len(shares), models, progress)
+    meta = _finish(out, len(shares), models, progress)
+    if isinstance(pictures[0], SourceTriplet):  # its identity photo is another picture than the target
+        meta = replace(meta, alone=0)
+    write_meta(out, meta)
+    return meta
 
 
 @dataclass(frozen=True)
@@ -203,7 +214,7 @@ def _make_shard(results: list[Examined | Refusal], models: PrepareModels, digest
 
 
 def _finish(out: Path, shards: int, models: PrepareModels, progress: Progress) -> PreparedMeta:
-    """Write what covers all shards: manifest, refusals, captions and, last of all, the meta file."""
+    """Write what covers all shards but the meta file: manifest, refusals and captions."""
     parts = [read_records(shard_path(out, index)) for index in range(shards)]
     records = [record for part, _ in parts for record in part]
     refusals = [refusal for _, part in parts for refusal in part]
@@ -231,7 +242,6 @@ def _finish(out: Path, shards: int, models: PrepareModels, progress: Progress) -
         alone=People.of(persons).alone,
     )
     _remove_stale(out, shards)
-    write_meta(out, meta)
     return meta
 
 
