@@ -103,17 +103,17 @@ class StepDraw:
 
 @runtime_checkable
 class Stage(Protocol):
-    """One kind of training step.
+    """One kind of training step."""
 
-    Attributes:
-        branch: branch of the adapter that trains: "identity", "expression", or None for both. The others
-            are frozen.
-        figures: what the last call of `loss` measured beside it, for the log: name to a tensor of one
-            element.
-    """
+    @property
+    def branch(self) -> str | None:
+        """Branch that trains: "identity", "expression", or None for both; the rest is frozen."""
+        ...
 
-    branch: str | None
-    figures: Mapping[str, Tensor]
+    @property
+    def figures(self) -> Mapping[str, Tensor]:
+        """What the last call of `loss` measured beside it, for the log: name to a tensor of one element."""
+        ...
 
     def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
         """Return the loss of each row; all randomness comes from `draw`."""
