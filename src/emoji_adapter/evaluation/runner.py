@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from emoji_adapter.errors import DataError, FaceError
-from emoji_adapter.evaluation.protocol import Benchmark, Judges
+from emoji_adapter.metrics.protocol import Benchmark, Judges
 from emoji_adapter.metrics.records import Cell, Readings
 
 ORACLE = "oracle"

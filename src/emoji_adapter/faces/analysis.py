@@ -137,7 +137,12 @@ class FaceAnalyzer:
             warnings.simplefilter(
                 "ignore", FutureWarning
             )  # insightface 2.1 calls a deprecated skimage method
-            return self._app.models["recognition"].get(bgr, Record(kps=np.asarray(landmarks, np.float32)))
+            return self.recogniser.get(bgr, Record(kps=np.asarray(landmarks, np.float32)))
+
+    @property
+    def recogniser(self) -> Any:
+        """Insightface's record of the pack's recogniser: `model_file`, `input_size`, `input_mean`, ..."""
+        return self._app.models["recognition"]
 
     @cached_property
     def _app(self) -> Any:

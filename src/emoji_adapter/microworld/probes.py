@@ -9,7 +9,7 @@ from torch import Tensor
 
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.faces.batched import crop_batch
-from emoji_adapter.microworld.networks.align import jitter
+from emoji_adapter.microworld.networks.landmark_jitter import jitter
 from emoji_adapter.microworld.splits import stream
 from emoji_adapter.renderer.parameters import sample, sample_identity
 from emoji_adapter.renderer.render import render

@@ -26,7 +26,7 @@ from emoji_adapter.faces.batched import crop_batch
 from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.microworld.captions import captions, vocabulary_text
 from emoji_adapter.microworld.fit import Loss, Workshop, fit
-from emoji_adapter.microworld.networks.align import jitter
+from emoji_adapter.microworld.networks.landmark_jitter import jitter
 from emoji_adapter.renderer.parameters import sample
 
 WIDTH, SIDE, PATCH = 128, 112, 14
