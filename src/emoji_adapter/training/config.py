@@ -117,8 +117,9 @@ class PreviewConfig:
 class TrainingConfig:
     """Everything that decides a run; on a CPU the same settings and data give the same weights."""
 
-    stage: Literal["identity", "expression"]
-    """What is trained: the identity branch, or the expression branch beside a frozen identity branch."""
+    stage: Literal["identity", "expression", "stock_identity", "stock_expression"]
+    """What is trained: the identity branch, or the expression branch beside a frozen identity branch; or
+    either by itself as IP-Adapter does, see `training.stock`."""
     recipe: str = "custom"
     """Name recorded in the adapter's metadata."""
     checkpoint: str = "micro"
@@ -126,7 +127,7 @@ class TrainingConfig:
     expression_encoder: str = "micro"
     """Expression encoder: "micro", a folder, or a Hub id."""
     start: str | None = None
-    """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The expression stage needs
+    """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The expression stages need
     one."""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     """Shape of a new adapter."""
@@ -189,7 +190,7 @@ class TrainingConfig:
             raise InputError(f"blendshape_share must lie in [0, 1], got {self.blendshape_share}.")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must lie in [0, 1), got {self.ema}.")
-        if self.stage == "expression" and self.start is None:
+        if self.stage in ("expression", "stock_expression") and self.start is None:
             raise InputError(
                 "The expression stage trains beside a frozen, trained identity branch: set start to the "
                 "adapter of the identity stage, e.g. --set start=runs/identity/adapter."

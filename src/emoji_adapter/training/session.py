@@ -22,7 +22,8 @@ from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.losses import Diffusion
-from emoji_adapter.training.stages import Conditioner, Stage, StepModels, make_stage
+from emoji_adapter.training.registry import make_stage
+from emoji_adapter.training.stages import Conditioner, Stage, StepModels
 from emoji_adapter.training.state import RunState
 from emoji_adapter.training.weights import MovingAverage, freeze_all_but
 

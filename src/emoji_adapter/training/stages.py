@@ -210,11 +210,3 @@ def denoising_loss(
             return_dict=False,
         )[0]
     return diffusion_loss(predicted, models.diffusion.target(x_0, eps, t), models.diffusion.weight(t, gamma))
-
-
-STAGES = {"identity": IdentityStage, "expression": ExpressionStage}
-
-
-def make_stage(config: TrainingConfig) -> Stage:
-    """Build the stage that a configuration names."""
-    return STAGES[config.stage](config)
