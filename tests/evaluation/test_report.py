@@ -8,9 +8,9 @@ from PIL import Image
 from rich.console import Console
 from tests.evaluation import planted
 
+from emoji_adapter.evaluation.comparison import assemble
 from emoji_adapter.evaluation.grid import grid
 from emoji_adapter.evaluation.report import matrix_sheet, report, sample_sheet
-from emoji_adapter.evaluation.scores import assemble
 from emoji_adapter.evaluation.table import COLUMNS, cell_text, tables
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import logging
 import threading
@@ -138,6 +139,18 @@ class FaceAnalyzer:
                 "ignore", FutureWarning
             )  # insightface 2.1 calls a deprecated skimage method
             return self._app.models["recognition"].get(bgr, Record(kps=np.asarray(landmarks, np.float32)))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the recogniser's and the detector's files: packs of other names may hold the same networks.
+
+        Raises:
+            WeightsNotFoundError, WeightsFormatError: the pack is not there or is damaged.
+        """
+        networks = (self._app.models["recognition"], self._app.det_model)
+        return "-".join(
+            hashlib.sha256(Path(net.model_file).read_bytes()).hexdigest()[:16] for net in networks
+        )
 
     @cached_property
     def _app(self) -> Any:
