@@ -1,4 +1,4 @@
-"""`emoji-adapter evaluate`: the scores of an adapter, or of several, beside opponents and the perfect answer."""
+"""`emoji-adapter evaluate`: the scores of adapters, beside opponents and the perfect answer."""
 
 import json
 from pathlib import Path

@@ -54,8 +54,8 @@ WAYS = {
     ORACLE: Way("prompt"),
     DECODED: Way("prompt"),
 }
-"""Generate-then-swap ("swap") lets the expression branch alone draw the cell, then sets the person: the strongest
-two stages without dual control that there are here, for words are too coarse to name an expression."""
+"""Generate-then-swap ("swap") lets the expression branch alone draw the cell, then sets the person: the
+strongest two stages without dual control that there are, for words are too coarse to name an expression."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def check_plan(rows: tuple[RowPlan, ...]) -> None:
             raise InputError(f"Two rows are named {row.name!r}. Give each row a name of its own.")
         if row.against is not None and row.against not in seen:
             raise InputError(
-                f"The row {row.name!r} is to be compared with {row.against!r}, which is not above it. Above it "
-                f"are: {', '.join(seen) or 'none'}."
+                f"The row {row.name!r} is to be compared with {row.against!r}, which is not above it. "
+                f"Above it are: {', '.join(seen) or 'none'}."
             )
         seen.append(row.name)
     if not seen:

@@ -72,8 +72,8 @@ def preflight(judged: Judged, name: str | None = None, draws: int = 2000) -> dic
     needed = {"leak", "skin_leak", "position", "style"}
     if free is None or free is row or not needed <= base.keys():
         raise InputError(
-            f"A preflight of the row {row.name!r} needs a row drawn as {WITHOUT!r}, an oracle, and a row that "
-            f"sees a template; measured are {', '.join(base)}."
+            f"A preflight of the row {row.name!r} needs a row drawn as {WITHOUT!r}, an oracle, and a row "
+            f"that sees a template; measured are {', '.join(base)}."
         )
     without = scorer.estimates(free.name)
     off = [scorer.estimates(one, scorer.other_style)["style"] for one in (row.name, free.name)]

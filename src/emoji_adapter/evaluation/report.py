@@ -76,10 +76,7 @@ def report(result: dict[str, Any], judged: Judged) -> str:
         _definitions(result["protocol"]),
         "<h2>Rows</h2>",
         _table((row["name"], row) for row in result["rows"]),
-        *(
-            f"<p>Missing: {html.escape(row['name'])}: {html.escape(row['reason'])}</p>"
-            for row in result["missing"]
-        ),
+        *map(_missing, result["missing"]),
     ]
     head, lines = versus_lines(result["rows"])
     if lines:
@@ -98,6 +95,10 @@ def report(result: dict[str, Any], judged: Judged) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
         f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
     )
+
+
+def _missing(row: dict[str, str]) -> str:
+    return f"<p>{html.escape(row['name'])} is missing: {html.escape(row['reason'])}</p>"
 
 
 def _short(name: str) -> str:

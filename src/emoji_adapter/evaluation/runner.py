@@ -13,13 +13,15 @@ from emoji_adapter.evaluation.protocol import Benchmark, Judges
 from emoji_adapter.evaluation.store import Store
 from emoji_adapter.faces.swap import FaceSwapper
 
+SETTINGS = Settings()
+
 
 def evaluate(
     load: Load,
     benchmark: Benchmark,
     judges: Judges,
     plans: Sequence[RowPlan] = DEFAULT,
-    settings: Settings = Settings(),
+    settings: Settings = SETTINGS,
     *,
     swapper: FaceSwapper | None = None,
     store: Store | None = None,

@@ -21,8 +21,8 @@ class Cell:
         accessory: what the prompt asks for, `none` when it names nothing.
         template_style: what the template is drawn in.
         contradicted: the prompt's words contradict the template.
-        blendshapes: what the template shows, (k,), in the order of `DRAWN`; where the truth is not known, what
-            the judges read in the template takes its place.
+        blendshapes: what the template shows, (k,), in the order of `DRAWN`; where the truth is not known,
+            what the judges read in the template takes its place.
         skin: the person's skin numbers, (2,).
         template_skin: those of the template's person, (2,).
         template_pose: yaw, pitch and roll of the template in radians, (3,).
