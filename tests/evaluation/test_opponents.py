@@ -95,7 +95,7 @@ class Table:
         self.swapper, self.store = swapper, Store(folder)
         self.pipes = {None: make_pipe(), "base": make_pipe(), "better": make_pipe()}
         with torch.no_grad():  # the better one differs in its expression branch only
-            self.pipes["better"].emoji_adapter.expression_resampler.proj_out.bias.add_(1)
+            self.pipes["better"].emoji_adapter.expression_resampler.norm_out.bias.add_(1)
 
     def run(self, stop: str = "", plans=TABLE):
         drawn = []
@@ -167,7 +167,7 @@ def test_what_was_drawn_before_the_kill_is_not_drawn_again(table):
 def test_a_changed_branch_is_drawn_again_and_no_other(table):
     table.run()
     with torch.no_grad():
-        table.pipes["base"].emoji_adapter.expression_resampler.proj_out.bias.sub_(1)
+        table.pipes["base"].emoji_adapter.expression_resampler.norm_out.bias.sub_(1)
     assert table.run()[1] == ["both"]
 
 

@@ -52,6 +52,17 @@ def _swapped(
         return image
 
 
+class _PairedStock(StableDiffusionPipeline):
+    """The stock pipeline, except that a batch keeps its people apart.
+
+    The stock one repeats the embeddings of a batch, and its layers then mix them
+    (https://github.com/huggingface/diffusers/issues/9813).
+    """
+
+    def prepare_ip_adapter_image_embeds(self, ip_adapter_image: Any, embeds: Any, *args: Any) -> Any:
+        return embeds
+
+
 class StockAdapters:
     """The two branches of an adapter as two stock IP-Adapters in a stock pipeline.
 
@@ -70,7 +81,7 @@ class StockAdapters:
         parts = {name: part for name, part in pipe.components.items() if name != "emoji_adapter"}
         parts["unet"] = copy.deepcopy(pipe.unet)
         pipe.emoji_adapter.detach(parts["unet"])
-        self.pipe: Any = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+        self.pipe: Any = _PairedStock(**parts, requires_safety_checker=False)
         weights = stock_ip_adapters(pipe.emoji_adapter, parts["unet"])
         self.pipe.load_ip_adapter(weights, subfolder="", weight_name=["", ""], image_encoder_folder=None)
         self.pipe.to(pipe.device)
