@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from record import RESULTS, commit, machine
 
-from emoji_adapter.cli.evaluate import library_versions, score_micro, show, table_plan
+from emoji_adapter.cli.evaluate import score_micro, table_plan
+from emoji_adapter.cli.table import library_versions, show
 from emoji_adapter.evaluation.comparison import assemble
 from emoji_adapter.evaluation.runner import Settings
 

@@ -1,1 +1,1 @@
-"""Scores on real checkpoints: a benchmark of the user's own photographs, and judges that are real networks."""
+"""What scores on real checkpoints need: a benchmark of the user's own photographs, and real judges."""

@@ -34,12 +34,11 @@ class FolderBenchmark:
             photos.setdefault(picture.person, picture)
         if len(photos) < 2 or not prompts:
             raise InputError(
-                f"An acceptance needs two people and a prompt or more, got {len(photos)} people in {people} and "
-                f"{len(prompts)} prompts."
+                f"An acceptance needs two people and a prompt or more, got {len(photos)} people in {people} "
+                f"and {len(prompts)} prompts."
             )
-        self.people, self.templates = list(photos), [item.file for item in list_pictures(templates)]
-        self._photos = list(photos.values())
-        self._templates = list_pictures(templates)
+        self._photos, self._templates = list(photos.values()), list_pictures(templates)
+        self.people, self.templates = list(photos), [item.file for item in self._templates]
         self._read: dict[Path, Image.Image] = {}
         self.cells = [
             Cell(

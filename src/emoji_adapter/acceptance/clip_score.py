@@ -33,8 +33,8 @@ class ClipScore:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:
             raise WeightsNotFoundError(
-                f"The CLIP {name!r} cannot be loaded: {error} Expected a folder or a Hub id of a CLIPModel in "
-                "safetensors, with its tokenizer."
+                f"The CLIP {name!r} cannot be loaded: {error} Expected a folder or a Hub id of a CLIPModel "
+                "in safetensors, with its tokenizer."
             ) from error
         self._model = model.to(device).eval()
         self._size = self._model.config.vision_config.image_size

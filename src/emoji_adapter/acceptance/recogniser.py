@@ -40,9 +40,9 @@ class JudgeRecogniser:
         same_name = self._file is None and self._detector.pack_id == conditioning.pack_id
         if same_name or self.fingerprint == conditioning.fingerprint.split("-")[0]:
             raise InputError(
-                f"The judge {name!r} is the recogniser that the adapter listens to ({conditioning.pack_id!r}): it "
-                "would praise whatever it asked for. Judge with another pack, such as antelopev2 for an adapter "
-                "that listens to buffalo_l."
+                f"The judge {name!r} is the recogniser of {conditioning.pack_id!r}, which the adapter "
+                "listens to: it would praise whatever it asked for. Judge with another pack, such as "
+                "antelopev2 for an adapter that listens to buffalo_l."
             )
 
     @cached_property

@@ -23,7 +23,7 @@ def command(
     judge: Annotated[
         str,
         typer.Option(
-            help="Recogniser that scores identity, not the adapter's own: a pack, its folder, or an .onnx file."
+            help="Recogniser that scores identity, not the adapter's own: a pack, a folder or an .onnx file."
         ),
     ] = "antelopev2",
     landmarker: Annotated[
@@ -53,13 +53,13 @@ def command(
 ) -> None:
     """Score an adapter on photographs: identity, expression, leak, prompt, faces found.
 
-    There is no perfect answer to compare with: places between floor and ceiling are left out, and leak is what
-    the template adds to the identity-only row.
+    There is no perfect answer to compare with: places between floor and ceiling are left out, and leak is
+    what the template adds to the identity-only row.
     """
     from emoji_adapter.cli.device import resolve_device
-    from emoji_adapter.cli.evaluate import library_versions, show
     from emoji_adapter.cli.generate import check_numbers
     from emoji_adapter.cli.output import check_output
+    from emoji_adapter.cli.table import library_versions, run_table, show
 
     check_numbers(guidance=guidance)
     for file, suffix, flag in ((json_file, ".json", "--json"), (report, ".html", "--report")):
@@ -71,16 +71,17 @@ def command(
     from emoji_adapter.acceptance.benchmark import FolderBenchmark
     from emoji_adapter.evaluation.comparison import assemble
     from emoji_adapter.evaluation.loading import Pipelines
-    from emoji_adapter.evaluation.plan import TablePlan
     from emoji_adapter.evaluation.runner import Settings
+    from emoji_adapter.faces.swap import FaceSwapper
 
     benchmark = FolderBenchmark(people, templates, prompts, seed)
     load = Pipelines(checkpoint, adapter, where)
     judges, left_out = _judges(load, judge, landmarker, clip, where)
     for column, reason in left_out.items():
         typer.echo(f"{column} is left out: {reason}", err=True)
-    plan = TablePlan(_rows(swapper), adapter, checkpoint)
-    judged = _run(load, benchmark, judges, plan, Settings(steps, guidance, batch), swapper, keep)
+    second = None if swapper is None else FaceSwapper(swapper)
+    settings = Settings(steps, guidance, batch)
+    judged = run_table(load, benchmark, judges, _rows(second is not None), settings, second, keep)
     protocol = {
         "seed": seed,
         "identities": len(benchmark.people),
@@ -137,10 +138,10 @@ def _judges(
     return PhotoJudges(recogniser, mesh, None if clip is None else ClipScore(clip, device)), left_out
 
 
-def _rows(swapper: Path | None) -> tuple[Any, ...]:
+def _rows(swaps: bool) -> tuple[Any, ...]:
     from emoji_adapter.evaluation.plan import ADAPTER, RowPlan
 
-    opponent = () if swapper is None else (RowPlan("generate-then-swap", "swap", identity_off=False),)
+    opponent = (RowPlan("generate-then-swap", "swap", identity_off=False),) if swaps else ()
     return (
         RowPlan("plain", "plain"),
         RowPlan("identity only", "identity"),
@@ -148,29 +149,3 @@ def _rows(swapper: Path | None) -> tuple[Any, ...]:
         *opponent,
         RowPlan(ADAPTER, "both", identity_off=False),
     )
-
-
-def _run(
-    load: Any, benchmark: Any, judges: Any, plan: Any, settings: Any, swapper: Path | None, keep: Path | None
-) -> Any:
-    from emoji_adapter.cli.progress import progress
-    from emoji_adapter.evaluation.runner import evaluate, work
-    from emoji_adapter.evaluation.store import Store
-    from emoji_adapter.faces.swap import FaceSwapper
-
-    with progress() as bar:
-        task = bar.add_task("encoding the faces", total=work(plan.rows, len(benchmark.cells)))
-
-        def advance(name: str, count: int) -> None:
-            bar.update(task, description=name, advance=count)
-
-        return evaluate(
-            load,
-            benchmark,
-            judges,
-            plan.rows,
-            settings,
-            swapper=None if swapper is None else FaceSwapper(swapper),
-            store=None if keep is None else Store(keep),
-            advance=advance,
-        )

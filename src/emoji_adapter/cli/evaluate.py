@@ -1,6 +1,5 @@
 """`emoji-adapter evaluate`: the scores of adapters, beside opponents and the perfect answer."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +48,7 @@ def command(
     from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.cli.generate import check_numbers
     from emoji_adapter.cli.output import check_output
+    from emoji_adapter.cli.table import library_versions, show
 
     check_numbers(guidance=guidance)
     for file, suffix, flag in ((json_file, ".json", "--json"), (report, ".html", "--report")):
@@ -116,43 +116,6 @@ def table_plan(rows: Path | None, more: list[str], checkpoint: str, adapter: str
     return TablePlan(found, adapter, checkpoint)
 
 
-def show(result: dict[str, Any], judged: Any, json_file: Path | None, report: Path | None) -> None:
-    """Print the tables and write what was asked for."""
-    from rich.console import Console
-
-    from emoji_adapter.cli.output import write_text
-    from emoji_adapter.evaluation.report import report as write_report
-    from emoji_adapter.evaluation.table import tables
-
-    Console(width=None if Console().is_terminal else 240).print(tables(result))
-    if json_file is not None:
-        write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", json_file)
-    if report is not None:
-        write_text(write_report(result, judged), report)
-        _write_sheets(judged, report)
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that figures depend on; those not installed are left out."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in (
-        "emoji_adapter",
-        "torch",
-        "diffusers",
-        "transformers",
-        "insightface",
-        "onnxruntime",
-        "numpy",
-    ):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def score_micro(
     plan: "TablePlan", split: tuple[int, int, int, int], settings: Any, device: str, keep: Path | None = None
 ) -> tuple[Any, dict[str, Any]]:
@@ -169,10 +132,9 @@ def score_micro(
         What `evaluate` returned, and the judges' errors.
     """
     from emoji_adapter.cli.progress import progress
+    from emoji_adapter.cli.table import run_table
     from emoji_adapter.evaluation.loading import Pipelines
     from emoji_adapter.evaluation.plan import WAYS
-    from emoji_adapter.evaluation.runner import evaluate, work
-    from emoji_adapter.evaluation.store import Store
     from emoji_adapter.faces.swap import FaceSwapper
     from emoji_adapter.microworld.benchmark import MicroBenchmark
     from emoji_adapter.microworld.judges import MicroJudges
@@ -187,29 +149,6 @@ def score_micro(
         judges = MicroJudges(device=device)
         bar.update(task, description="judging the judges")
         errors = judges.errors(seed, size=size)
-        bar.update(task, total=work(plan.rows, len(benchmark.cells)), description="encoding the faces")
-
-        def advance(name: str, count: int) -> None:
-            bar.update(task, description=name, advance=count)
-
-        swaps = any(WAYS[row.draw].swapped for row in plan.rows)
-        judged = evaluate(
-            load,
-            benchmark,
-            judges,
-            plan.rows,
-            settings,
-            swapper=FaceSwapper() if swaps else None,
-            store=None if keep is None else Store(keep),
-            advance=advance,
-        )
-        return judged, errors
-
-
-def _write_sheets(judged: Any, report: Path) -> None:
-    """Write each style's samples as a picture beside the report."""
-    from emoji_adapter.cli.output import write_pictures
-    from emoji_adapter.evaluation.report import sample_sheet
-
-    for style in dict.fromkeys(cell.style for cell in judged.cells):
-        write_pictures([sample_sheet(judged, style)], [report.with_name(f"{report.stem}_{style}.png")])
+    swaps = any(WAYS[row.draw].swapped for row in plan.rows)
+    swapper = FaceSwapper() if swaps else None
+    return run_table(load, benchmark, judges, plan.rows, settings, swapper, keep), errors
