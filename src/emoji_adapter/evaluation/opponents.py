@@ -59,8 +59,15 @@ class _PairedStock(StableDiffusionPipeline):
     (https://github.com/huggingface/diffusers/issues/9813).
     """
 
-    def prepare_ip_adapter_image_embeds(self, ip_adapter_image: Any, embeds: Any, *args: Any) -> Any:
-        return embeds
+    def prepare_ip_adapter_image_embeds(
+        self,
+        ip_adapter_image: Any,
+        ip_adapter_image_embeds: Any,
+        device: Any,
+        num_images_per_prompt: int,
+        do_classifier_free_guidance: bool,
+    ) -> Any:
+        return ip_adapter_image_embeds
 
 
 class StockAdapters:
