@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from emoji_adapter.errors import FaceError
-from emoji_adapter.evaluation.protocol import Benchmark
+from emoji_adapter.metrics.protocol import Benchmark
 
 ENCODERS = ("identity_encoder", "expression_encoder", "expression_crop")
 """Parts of an adapter's configuration that tell which encoders it listens to."""

@@ -14,9 +14,9 @@ from emoji_adapter.evaluation.conditions import Conditions
 from emoji_adapter.evaluation.judged import Drawn
 from emoji_adapter.evaluation.opponents import StockAdapters, swap_people
 from emoji_adapter.evaluation.plan import DECODED, ORACLE, WAYS, RowPlan, Way
-from emoji_adapter.evaluation.protocol import Judges
 from emoji_adapter.evaluation.store import Store
 from emoji_adapter.faces.swap import FaceSwapper
+from emoji_adapter.metrics.protocol import Judges
 from emoji_adapter.metrics.records import Cell
 
 Load = Callable[[str | None, str | None], Any]

@@ -9,9 +9,9 @@ from emoji_adapter.evaluation.conditions import Conditions
 from emoji_adapter.evaluation.drawing import Advance, Drawing, Load, Question, Settings, Studio, drawings_of
 from emoji_adapter.evaluation.judged import Judged, Row
 from emoji_adapter.evaluation.plan import DECODED, DEFAULT, ORACLE, WAYS, RowPlan, check_plan
-from emoji_adapter.evaluation.protocol import Benchmark, Judges
 from emoji_adapter.evaluation.store import Store
 from emoji_adapter.faces.swap import FaceSwapper
+from emoji_adapter.metrics.protocol import Benchmark, Judges
 
 SETTINGS = Settings()
 
