@@ -1,5 +1,7 @@
 """The gate, the probes and the judges' errors of the micro-world: `python benchmarks/microworld.py`.
 
+The detector has a script of its own, `detector.py`.
+
 Writes `benchmarks/results/microworld.json` and the base model's samples beside it as a picture.
 """
 
@@ -18,7 +20,6 @@ from emoji_adapter.evaluation.grid import grid
 from emoji_adapter.microworld.drawing import draw
 from emoji_adapter.microworld.gate import autoencoder_gate, base_gate, base_samples, through_autoencoder
 from emoji_adapter.microworld.judges import MicroJudges
-from emoji_adapter.microworld.networks.detector_figures import detector_figures
 from emoji_adapter.microworld.probes import encoder_probes
 from emoji_adapter.microworld.splits import pictures
 
@@ -45,9 +46,6 @@ def main() -> None:
             ExpressionEncoder.from_pretrained("micro").to(arguments.device), arguments.seed, size=size
         ),
         "judges": judges.errors(arguments.seed, size=size),
-        "detector": detector_figures(
-            packaged_part("faces"), pictures("test", 300, arguments.seed), seed=arguments.seed
-        ),
     }
     print(json.dumps(figures, indent=1))
     record("microworld", figures)

@@ -60,7 +60,7 @@ def test_wrong_recipes_and_stages_are_refused(tmp_path: Path) -> None:
     own.write_text("denoizer: {steps: 1, batch: 1, learning_rate: 0.1}")
     with pytest.raises(InputError, match="denoizer"):
         build.load_recipe(str(own))
-    with pytest.raises(InputError, match="needs \\['language', 'autoencoder'\\] first"):
+    with pytest.raises(InputError, match="needs \\['text', 'autoencoder'\\] first"):
         build.build(tmp_path / "w", "cpu", stages=["denoiser"], device="cpu")
     with pytest.raises(InputError, match="No stage 'vae'"):
         build.build(tmp_path / "w", "cpu", stages=["vae"], device="cpu")

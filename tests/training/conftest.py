@@ -43,6 +43,7 @@ def settings(material):
             "batch": 4,
             "warmup": 2,
             "learning_rate": 1e-2,
+            "precision": "fp32",  # the same on every machine
             "log_every": 2,
             "preview_every": 0,
             "checkpoint_every": 4,

@@ -46,6 +46,11 @@ def test_the_expression_stage_needs_an_adapter_to_start_from():
         TrainingConfig(stage="expression")
 
 
+def test_the_ica_stage_needs_an_adapter_to_start_from():
+    with pytest.raises(InputError, match="set start to the adapter of the expression stage"):
+        TrainingConfig(stage="ica")
+
+
 def test_an_unknown_recipe_names_the_known_ones():
     with pytest.raises(InputError, match=r"no recipe 'micro_identty'.*micro_identity"):
         load_recipe("micro_identty")

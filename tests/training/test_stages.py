@@ -150,6 +150,18 @@ def test_the_expression_stage_keeps_the_identity_active(make_session):
     assert not torch.equal(with_identity, without)
 
 
+@pytest.mark.parametrize("stage", ["identity", "expression"])
+def test_only_the_chosen_layers_hold_and_train_an_expression_branch(make_session, stage):
+    session = make_session(stage, layers=("mid_block",))
+    config = session.state.adapter.config
+    (layer,) = config["expression_layers"]
+    assert layer.startswith("mid_block")
+    assert len(config["identity_layers"]) > 1
+    held = [name for name in session.state.adapter.state_dict() if name.startswith("to_v_expression")]
+    assert held == [f"to_v_expression.{layer}.weight"]
+    assert (held[0] in session.state.parameters) is (stage == "expression")
+
+
 def test_another_autoencoder_than_the_sets_is_refused(settings, data):
     import dataclasses
 

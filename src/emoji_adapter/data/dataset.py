@@ -29,6 +29,7 @@ class Rows:
         identity: [B, 512], of another picture of the same person if there is one.
         crops: uint8 [B, S, S, 3] RGB, the template's crop: the target's own, or of somebody else in triplets.
         blendshapes: [B, 52] of the template.
+        landmarks: [B, 5, 2] of the target, in pixels of the picture that was encoded, insightface's order.
     """
 
     latents: Float[Tensor, "B C h w"]
@@ -37,6 +38,7 @@ class Rows:
     identity: Float[Tensor, "B 512"]
     crops: UInt8[Tensor, "B S S 3"]
     blendshapes: Float[Tensor, "B 52"]
+    landmarks: Float[Tensor, "B 5 2"]
 
     def __len__(self) -> int:
         """Return B."""
@@ -47,6 +49,10 @@ class Rows:
         moved = {name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()}
         return Rows(**moved)
 
+    def at(self, index: Int[Tensor, " n"]) -> "Rows":
+        """Return some of the rows."""
+        return Rows(**{name: x if name == "empty" else x[index] for name, x in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class PreparedSet:
@@ -55,6 +61,7 @@ class PreparedSet:
     Attributes:
         meta: what all rows share.
         latents, identity, crops, blendshapes: see `data.shards.Shard`.
+        landmarks: float32, from the manifest, see `data.manifest.PictureRecord`.
         captions: text embeddings.
         people: who is who.
     """
@@ -64,6 +71,7 @@ class PreparedSet:
     identity: Float[Tensor, "N 512"]
     crops: UInt8[Tensor, "N S S 3"]
     blendshapes: Float[Tensor, "N 52"]
+    landmarks: Float[Tensor, "N 5 2"]
     captions: CaptionEmbeddings
     people: "People"
 
@@ -86,6 +94,7 @@ class PreparedSet:
                 f"{folder} is damaged: {meta.pictures} rows expected, its files hold {sorted(counts)}. "
                 "Run `emoji-adapter prepare` again."
             )
+        landmarks = torch.tensor([record.landmarks for record in records], dtype=torch.float32)
         people = People.of([record.person for record in records])
         if meta.alone:
             logger.warning(
@@ -93,7 +102,7 @@ class PreparedSet:
                 meta.alone,
                 meta.pictures,
             )
-        return cls(meta=meta, captions=captions, people=people, **tensors)
+        return cls(meta=meta, landmarks=landmarks, captions=captions, people=people, **tensors)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -110,7 +119,7 @@ class PreparedSet:
             **{name: tensor.to(device) for name, tensor in vars(self.captions).items()}
         )
         people = People(**{name: tensor.to(device) for name, tensor in vars(self.people).items()})
-        names = ("latents", "identity", "crops", "blendshapes")
+        names = ("latents", "identity", "crops", "blendshapes", "landmarks")
         tensors = {name: getattr(self, name).to(device) for name in names}
         return replace(self, captions=captions, people=people, **tensors)
 
@@ -138,6 +147,7 @@ class PreparedSet:
             identity=self.identity[photo],
             crops=self.crops[index],
             blendshapes=self.blendshapes[index],
+            landmarks=self.landmarks[index],
         )
 
 

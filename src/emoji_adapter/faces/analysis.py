@@ -138,7 +138,12 @@ class FaceAnalyzer:
             warnings.simplefilter(
                 "ignore", FutureWarning
             )  # insightface 2.1 calls a deprecated skimage method
-            return self._app.models["recognition"].get(bgr, Record(kps=np.asarray(landmarks, np.float32)))
+            return self.recogniser.get(bgr, Record(kps=np.asarray(landmarks, np.float32)))
+
+    @property
+    def recogniser(self) -> Any:
+        """Insightface's record of the pack's recogniser: `model_file`, `input_size`, `input_mean`, ..."""
+        return self._app.models["recognition"]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -147,7 +152,7 @@ class FaceAnalyzer:
         Raises:
             WeightsNotFoundError, WeightsFormatError: the pack is not there or is damaged.
         """
-        networks = (self._app.models["recognition"], self._app.det_model)
+        networks = (self.recogniser, self._app.det_model)
         return "-".join(
             hashlib.sha256(Path(net.model_file).read_bytes()).hexdigest()[:16] for net in networks
         )
@@ -176,8 +181,7 @@ class FaceAnalyzer:
         if self.pack_id == MICRO:
             advice = (
                 f"The embedded pack {MICRO!r} knows drawn faces only; for photographs use the insightface "
-                "pack "
-                f"{PHOTO_PACKS[0]!r}."
+                f"pack {PHOTO_PACKS[0]!r}."
             )
         else:
             advice = f"Use a frontal face of at least 64 pixels (pack: {self.pack_id!r})."
@@ -244,20 +248,17 @@ def _reported(pack: str | Path) -> Iterator[None]:
     except AssertionError as error:
         raise WeightsFormatError(
             f"The face pack {str(pack)!r} holds no detector. Expected .onnx files directly inside the "
-            "folder; some "
-            "packs unzip into a second folder of the same name: move the files one up."
+            "folder; some packs unzip into a second folder of the same name: move the files one up."
         ) from error
     except Exception as error:
         if str(pack) in PHOTO_PACKS:
             raise WeightsNotFoundError(
                 f"The insightface pack {str(pack)!r} could not be fetched or read: {error}. Download it and "
-                "unzip it "
-                f"into ~/.insightface/models/{pack}."
+                f"unzip it into ~/.insightface/models/{pack}."
             ) from error
         raise WeightsFormatError(
             f"The face pack {str(pack)!r} cannot be loaded: {error}. Expected a detector and a recogniser as "
-            ".onnx "
-            "files; a swapper belongs in a folder of its own."
+            ".onnx files; a swapper belongs in a folder of its own."
         ) from error
 
 
@@ -273,15 +274,13 @@ def _choose(faces: list[Face], policy: FacePolicy, where: str) -> Face:
     if policy == "raise" and len(faces) > 1:
         raise SeveralFacesError(
             f"{len(faces)} faces were found in {where}, expected one. Crop the picture, or choose with the "
-            "policy "
-            "'largest' or an index (0 is the largest)."
+            "policy 'largest' or an index (0 is the largest)."
         )
     index = policy if isinstance(policy, int) else 0
     if index >= len(faces):
         raise FaceError(
             f"Face {index} of {where} is asked for, but {len(faces)} were found. Use an index from 0 (the "
-            "largest) "
-            f"to {len(faces) - 1}."
+            f"largest) to {len(faces) - 1}."
         )
     return faces[index]
 

@@ -1,12 +1,14 @@
-"""Expression crops of whole batches of tensors: what `ExpressionCrop.crop` does one by one."""
+"""Alignment and crops of batches of tensors: what `norm_crop` and `ExpressionCrop.crop` do one by one."""
+
+import functools
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
 from emoji_adapter.faces.crop import ExpressionCrop
-from emoji_adapter.faces.geometry import GREY, face_mask, template
+from emoji_adapter.faces.geometry import GREY, TEMPLATE, TEMPLATE_SIZE, face_mask, template
 
 
 def crop_batch(
@@ -23,14 +25,67 @@ def crop_batch(
         crop: how to cut.
     """
     grey = GREY / 255.0
-    target = torch.from_numpy(template(crop.size, crop.zoom, crop.rise)).to(landmarks)
+    target, mask = _crop_on(landmarks.device, crop)
     with torch.autocast(images.device.type, enabled=False):
-        matrix = similarity(landmarks, target.expand(len(landmarks), 5, 2))
+        matrix = similarity(landmarks, target.to(landmarks.dtype).expand(len(landmarks), 5, 2))
         aligned = warp(images - grey, matrix, crop.size) + grey
-    if not crop.mask:
-        return aligned
-    mask = torch.from_numpy(face_mask(crop.size, crop.zoom, crop.rise)).to(images.device)
-    return torch.where(mask, aligned, grey)
+    return torch.where(mask, aligned, grey) if crop.mask else aligned
+
+
+def align_batch(
+    images: Float[Tensor, "batch c h w"],
+    landmarks: Float[Tensor, "batch 5 2"],
+    size: int = TEMPLATE_SIZE,
+    zoom: float = 1.0,
+) -> Float[Tensor, "batch c size size"]:
+    """Face crops as a recogniser takes them, black outside the pictures: insightface's `norm_crop`.
+
+    Differentiable in `images` and `landmarks`.
+
+    Args:
+        images: pictures, any range.
+        landmarks: five points in pixels, insightface's order.
+        size: side of the crops.
+        zoom: see `arcface_template`.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        target = _arcface_template_on(landmarks.device, size, zoom).expand(len(landmarks), 5, 2)
+        return warp(images.float(), similarity(landmarks.float(), target), size)
+
+
+def arcface_template(size: int, zoom: float = 1.0) -> Float[Tensor, "5 2"]:
+    """Where the five landmarks lie in a crop for a recogniser.
+
+    As in insightface, a crop whose size is a multiple of 128 (and not of 112) shows 8 pixels more on either
+    side and below; other sizes are the 112-pixel crop scaled.
+
+    Args:
+        size: pixels on a side.
+        zoom: below 1 shows more around the face; about the centre of the crop.
+    """
+    points = torch.from_numpy(TEMPLATE.copy())
+    if size % 128 == 0 and size % TEMPLATE_SIZE != 0:
+        points = points * (size / 128)
+        points[:, 0] += 8.0 * size / 128
+    else:
+        points = points * (size / TEMPLATE_SIZE)
+    return (points - size / 2) * zoom + size / 2
+
+
+@functools.cache
+def _arcface_template_on(device: torch.device, size: int, zoom: float) -> Float[Tensor, "5 2"]:
+    """The template on a device; kept, since to copy it there is to wait for the device."""
+    return arcface_template(size, zoom).to(device)
+
+
+@functools.cache
+def _crop_on(
+    device: torch.device, crop: ExpressionCrop
+) -> tuple[Float[Tensor, "5 2"], Bool[Tensor, "size size"]]:
+    """Landmarks and face oval of an expression crop on a device; kept for the same reason."""
+    points = torch.from_numpy(template(crop.size, crop.zoom, crop.rise)).float()
+    mask = torch.from_numpy(face_mask(crop.size, crop.zoom, crop.rise))
+    return points.to(device), mask.to(device)
 
 
 def similarity(

@@ -1,4 +1,4 @@
-"""What an evaluation needs from outside: a benchmark that asks and judges that read."""
+"""What evaluation and probe need from outside: a benchmark that asks and judges that read."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "language": ("language:build", ()),
+    "text": ("language:build_text", ("language",)),
     "vision": ("language:build_vision", ("language",)),
     "autoencoder": ("autoencoder:build", ()),
     "recogniser": ("faces:build_recogniser", ()),
@@ -30,7 +31,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "detector": ("faces:build_detector", ()),
     "second_recogniser": ("faces:build_second_recogniser", ()),
     "scene_judge": ("judges:build_scene", ()),
-    "denoiser": ("denoiser:build", ("language", "autoencoder")),
+    "denoiser": ("denoiser:build", ("text", "autoencoder")),
     "swapper": ("faces:build_swapper", ("recogniser",)),
     "community": ("community:build", ("denoiser",)),
 }
@@ -118,6 +119,7 @@ def _run(shop: Workshop, stage: str, recipe: str) -> None:
         "recipe": recipe,
         "seed": shop.seed,
         "machine": machine(shop.device),
+        "warm_start": shop.warm is not None,
     } | shop.figures.get(stage, {})
     partial = _done(shop, stage).with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=2))

@@ -94,7 +94,7 @@ def caption(parameters: FaceParameters, row: int, dice: random.Random, share_exp
         rest.append(_WEARING[ACCESSORIES[int(parameters.accessory[row])]])
     if dice.random() < share_expression:
         words = expression_words(parameters.expression[row])
-        rest.extend(words[: dice.choice((1, 1, 2))])
+        rest.extend(words[: dice.choice((1, 2, 3))])
     dice.shuffle(rest)
     return ", ".join(parts + rest)
 

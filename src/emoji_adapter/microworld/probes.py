@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.faces.batched import crop_batch
-from emoji_adapter.microworld.networks.align import jitter
+from emoji_adapter.microworld.networks.landmark_jitter import jitter
 from emoji_adapter.microworld.splits import stream
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.renderer.parameters import FaceParameters, sample, sample_expression, sample_identity

@@ -18,13 +18,13 @@ from emoji_adapter.faces.images import ImageSource
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import CARRIER, LayerKV
 from emoji_adapter.models.layers import scale_of_layers
+from emoji_adapter.pipelines.expression_guidance import guided_expression
 from emoji_adapter.pipelines.faces import FaceEncoders
 from emoji_adapter.pipelines.pairing import expressions_of, people_of, rows_of
 from emoji_adapter.pipelines.signature import own_arguments
 from emoji_adapter.pipelines.window import ControlWindow
 
 LayerScale = float | Mapping[str, float]
-
 
 _Stock: Any = object
 """What the mixin stands in front of: the stock pipeline, which only the concrete class names."""
@@ -140,6 +140,7 @@ class EmojiAdapterMixin(_Stock):
         expression_embeds: Any = None,
         control_start: float = 0.0,
         control_end: float = 1.0,
+        expression_guidance_scale: float | None = None,
         face_policy: FacePolicy = "largest",
         **kwargs: Any,
     ) -> Any:
@@ -156,6 +157,8 @@ class EmojiAdapterMixin(_Stock):
                 patches, dim]`, from `encode_expression`; or blendshapes `[52]` or `[prompts, 52]`.
             control_start: share of the steps that pass before both act.
             control_end: share of the steps after which they stop.
+            expression_guidance_scale: guidance of the expression alone, see `guided_expression`; None: by
+                `guidance_scale`, together with text and identity. It needs an expression.
             face_policy: which of several faces: "largest", an index from the largest, or "raise".
             **kwargs: of the stock pipeline.
 
@@ -174,9 +177,10 @@ class EmojiAdapterMixin(_Stock):
         if expression is not None:
             templates = expressions_of(expression, prompts)
             expression_embeds = torch.stack([self.encode_expression(t, face_policy) for t in templates])
+        if expression_embeds is None and expression_guidance_scale is not None:
+            raise InputError("expression_guidance_scale guides an expression: give one, or leave it out.")
         if identity_embeds is None and expression_embeds is None:
             return super().__call__(**arguments)
-
         plain = arguments.get("cross_attention_kwargs")
         if plain is not None and CARRIER in plain:
             raise InputError(
@@ -186,7 +190,8 @@ class EmojiAdapterMixin(_Stock):
         kv = self._keys_and_values(identity_embeds, expression_embeds, prompts, images_per_prompt)
         arguments["cross_attention_kwargs"] = {**(plain or {}), CARRIER: kv}
         window.narrow(arguments, plain)
-        return super().__call__(**arguments)
+        with guided_expression(self, expression_guidance_scale):
+            return super().__call__(**arguments)
 
     def load_ip_adapter(self, *args: Any, **kwargs: Any) -> None:
         """Refused while an emoji adapter is loaded: both want the cross-attention layers."""

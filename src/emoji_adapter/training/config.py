@@ -8,6 +8,7 @@ from typing import Literal
 
 from emoji_adapter.config import load_config, to_mapping
 from emoji_adapter.errors import InputError
+from emoji_adapter.training.ica_config import ICAConfig as ICAConfig
 
 HARMLESS = frozenset(
     {"log_every", "preview_every", "checkpoint_every", "keep", "preview", "compile", "minutes"}
@@ -117,9 +118,10 @@ class PreviewConfig:
 class TrainingConfig:
     """Everything that decides a run; on a CPU the same settings and data give the same weights."""
 
-    stage: Literal["identity", "expression", "stock_identity", "stock_expression"]
-    """What is trained: the identity branch, or the expression branch beside a frozen identity branch; or
-    either by itself as IP-Adapter does, see `training.stock`."""
+    stage: Literal["identity", "expression", "ica", "stock_identity", "stock_expression"]
+    """What is trained: the identity branch; the expression branch beside a frozen identity branch; the latter
+    with the identity of clean-image estimates aligned, see `training.ica`; or either branch by itself as
+    IP-Adapter does, see `training.stock`."""
     recipe: str = "custom"
     """Name recorded in the adapter's metadata."""
     checkpoint: str = "micro"
@@ -127,8 +129,11 @@ class TrainingConfig:
     expression_encoder: str = "micro"
     """Expression encoder: "micro", a folder, or a Hub id."""
     start: str | None = None
-    """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The expression stages need
-    one."""
+    """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The expression stages and
+    the ICA stage need one."""
+    layers: tuple[str, ...] | None = None
+    """Patterns of the layers that hear the expression, as `emoji-adapter probe` chooses them; an adapter to
+    start from is cut down to them. None = those of that adapter, or `adapter.expression_layers`."""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     """Shape of a new adapter."""
     seed: int = 0
@@ -164,9 +169,11 @@ class TrainingConfig:
     """Conditions that are left out."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """Changes to the template pictures."""
+    ica: ICAConfig = field(default_factory=ICAConfig)
+    """The ICA stage."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic; auto = bf16 autocast on an accelerator, fp32 on a CPU. The adapter's own weights stay
-    fp32."""
+    """Arithmetic; auto = bf16 on an accelerator and on a CPU that multiplies it faster (AVX-512 BF16), else
+    fp32. The adapter's own weights stay fp32."""
     compile: bool = False
     """Compile the U-Net; pays on a GPU for runs of over ten thousand steps."""
     resident: bool = True
@@ -190,10 +197,12 @@ class TrainingConfig:
             raise InputError(f"blendshape_share must lie in [0, 1], got {self.blendshape_share}.")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must lie in [0, 1), got {self.ema}.")
-        if self.stage in ("expression", "stock_expression") and self.start is None:
+        before = {"expression": "identity", "ica": "expression", "stock_expression": "stock_identity"}
+        if self.stage in before and self.start is None:
+            first = before[self.stage]
             raise InputError(
-                "The expression stage trains beside a frozen, trained identity branch: set start to the "
-                "adapter of the identity stage, e.g. --set start=runs/identity/adapter."
+                f"The {self.stage} stage trains beside a frozen, trained identity branch: set start to the "
+                f"adapter of the {first} stage, e.g. --set start=runs/{first}/adapter."
             )
 
     def _check_positive(self, *names: str) -> None:

@@ -110,7 +110,7 @@ def train_step(session: Session) -> dict[str, Tensor]:
     """Do one optimiser step; nothing in it waits for the device.
 
     Returns:
-        `loss` and `gradient_norm`, on the training device.
+        `loss`, `gradient_norm` and the stage's own figures of the last pass, on the training device.
     """
     config, state = session.config, session.state
     total = torch.zeros((), device=session.device)
@@ -125,7 +125,7 @@ def train_step(session: Session) -> dict[str, Tensor]:
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     state.average.update(state.step)
-    return {"loss": total, "gradient_norm": norm}
+    return {"loss": total, "gradient_norm": norm, **session.stage.figures}
 
 
 def _forward(session: Session, number: int) -> Tensor:

@@ -58,7 +58,7 @@ class Diffusion:
         self, x_0: Float[Tensor, "B C h w"], eps: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
         """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps (Ho et al. 2020, arXiv 2006.11239, eq. 4)."""
-        alpha, sigma = self._levels(t, x_0)
+        alpha, sigma = self.levels(t, x_0)
         return alpha * x_0 + sigma * eps
 
     def target(
@@ -67,17 +67,26 @@ class Diffusion:
         """Noise, or v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0 (Salimans, Ho 2022, arXiv 2202.00512)."""
         if self.prediction == "epsilon":
             return eps
-        alpha, sigma = self._levels(t, x_0)
+        alpha, sigma = self.levels(t, x_0)
         return alpha * eps - sigma * x_0
 
     def clean(
         self, x_t: Float[Tensor, "B C h w"], predicted: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
         """One-step estimate of x_0 from a prediction: the inverse of `noisy` and `target`."""
-        alpha, sigma = self._levels(t, x_t)
+        alpha, sigma = self.levels(t, x_t)
         if self.prediction == "epsilon":
             return (x_t - sigma * predicted) / alpha
         return alpha * x_t - sigma * predicted
+
+    def noise(
+        self, x_t: Float[Tensor, "B C h w"], predicted: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B C h w"]:
+        """The noise that goes with `clean`: x_t = sqrt(abar_t) clean + sqrt(1 - abar_t) noise."""
+        if self.prediction == "epsilon":
+            return predicted
+        alpha, sigma = self.levels(t, x_t)
+        return sigma * x_t + alpha * predicted
 
     def weight(self, t: Int[Tensor, " B"], gamma: float | None) -> Float[Tensor, " B"]:
         """Weight of each row's squared error: 1, or min-SNR-gamma (Hang et al. 2023, arXiv 2303.09556).
@@ -91,7 +100,10 @@ class Diffusion:
         denominator = snr if self.prediction == "epsilon" else snr + 1
         return snr.clamp_max(gamma) / denominator
 
-    def _levels(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    def levels(
+        self, t: Int[Tensor, " B"], like: Tensor
+    ) -> tuple[Float[Tensor, "B 1 1 1"], Float[Tensor, "B 1 1 1"]]:
+        """sqrt(abar_t) and sqrt(1 - abar_t), in the dtype of `like`."""
         abar = self.alphas_cumprod[t].view(-1, 1, 1, 1)
         return abar.sqrt().to(like.dtype), (1 - abar).sqrt().to(like.dtype)
 

@@ -1,6 +1,11 @@
-"""The stages by name."""
+"""The stages by name, with the networks that they alone need."""
 
+import torch
+
+from emoji_adapter.data.manifest import PreparedMeta
 from emoji_adapter.training.config import TrainingConfig
+from emoji_adapter.training.critics import Critics
+from emoji_adapter.training.ica import ICAStage
 from emoji_adapter.training.stages import ExpressionStage, IdentityStage, Stage
 from emoji_adapter.training.stock import StockExpressionStage, StockIdentityStage
 
@@ -10,8 +15,21 @@ STAGES = {
     "stock_identity": StockIdentityStage,
     "stock_expression": StockExpressionStage,
 }
+"""Stages that need nothing but their configuration."""
 
 
-def make_stage(config: TrainingConfig) -> Stage:
-    """Build the stage that a configuration names."""
+def make_stage(config: TrainingConfig, meta: PreparedMeta, device: torch.device) -> Stage:
+    """Build the stage that a configuration names.
+
+    Args:
+        config: of the run.
+        meta: what the set was prepared with.
+        device: of the networks that the stage loads.
+
+    Raises:
+        DataError: the set was prepared with another face pack or teacher than the stage would use.
+        WeightsNotFoundError, WeightsFormatError: a network is missing, or has no twin in torch.
+    """
+    if config.stage == "ica":
+        return ICAStage(config, Critics.load(config.ica, meta, device))
     return STAGES[config.stage](config)

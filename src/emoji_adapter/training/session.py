@@ -19,6 +19,7 @@ from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import EmojiAdapter
+from emoji_adapter.models.layer_choice import with_expression_layers
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.losses import Diffusion
@@ -105,13 +106,14 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
     adapter = _adapter(config, pipe.unet, encoder, data).to(device_)
     freeze(pipe, device_, half=half_precision(config, device_))
     pipe.load_emoji_adapter(copy.deepcopy(adapter))
-    stage = make_stage(config)
+    stage = make_stage(config, data.meta, device_)
     parameters = freeze_all_but(adapter, stage.branch)
     models = StepModels(
         unet=torch.compile(pipe.unet) if config.compile else pipe.unet,
         conditioner=accelerator.prepare_model(Conditioner(adapter.train())),
         diffusion=Diffusion.from_scheduler(pipe.scheduler, device_),
         expression_encoder=encoder.to(device_),
+        vae=pipe.vae,
     )
     optimizer = torch.optim.AdamW(
         list(parameters.values()),
@@ -166,6 +168,10 @@ def _adapter(
             torch.manual_seed(config.seed)
             return new_adapter(config, unet, encoder, data)
     adapter = load_adapter(config.start, unet=unet)
+    if config.layers is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            adapter = with_expression_layers(adapter, unet, config.layers)
     pairs = (
         ("identity encoder", adapter.config["identity_encoder"], data.meta.identity_encoder),
         ("expression crop", adapter.config["expression_crop"], encoder.crop.to_dict()),
@@ -186,6 +192,8 @@ def new_adapter(
     """Make a fresh adapter that records what it is trained with."""
     shape = vars(config.adapter)
     layers = {name: list(shape[name]) for name in ("identity_layers", "expression_layers")}
+    if config.layers is not None:
+        layers["expression_layers"] = list(config.layers)
     sizes = {name: value for name, value in shape.items() if name not in layers}
     return EmojiAdapter.for_unet(
         unet,

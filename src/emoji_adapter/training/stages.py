@@ -1,10 +1,11 @@
 """Stages: what one optimiser step does. The loop knows `Stage` only; later stages need no other loop."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
 from emoji_adapter.data.dataset import Rows
@@ -77,12 +78,14 @@ class StepModels:
         conditioner: makes keys and values; gradients flow through it.
         diffusion: noise schedule.
         expression_encoder: frozen.
+        vae: autoencoder, in eval mode.
     """
 
     unet: Any
     conditioner: Any
     diffusion: Diffusion
     expression_encoder: ExpressionEncoder
+    vae: Any
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,17 @@ class StepDraw:
 
 @runtime_checkable
 class Stage(Protocol):
-    """One kind of training step.
+    """One kind of training step."""
 
-    Attributes:
-        branch: branch of the adapter that trains: "identity", "expression", or None for both. The others
-            are frozen.
-    """
+    @property
+    def branch(self) -> str | None:
+        """Branch that trains: "identity", "expression", or None for both; the rest is frozen."""
+        ...
 
-    branch: str | None
+    @property
+    def figures(self) -> Mapping[str, Tensor]:
+        """What the last call of `loss` measured beside it, for the log: name to a tensor of one element."""
+        ...
 
     def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
         """Return the loss of each row; all randomness comes from `draw`."""
@@ -122,6 +128,7 @@ class IdentityStage:
     """
 
     branch = "identity"
+    figures: ClassVar[dict[str, Tensor]] = {}
 
     def __init__(self, config: TrainingConfig):
         self.config = config
@@ -149,6 +156,7 @@ class ExpressionStage:
     """
 
     branch = "expression"
+    figures: ClassVar[dict[str, Tensor]] = {}
 
     def __init__(self, config: TrainingConfig):
         self.config = config
@@ -156,27 +164,47 @@ class ExpressionStage:
     def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
         """Diffusion loss with text, identity and expression."""
         config = self.config
-        device = rows.latents.device
-        drop_text, drop_identity, drop_expression = draw_drops(
-            len(rows), config.drops, draw.generator, device
-        )
-        from_blendshapes = share_of_rows(config.blendshape_share, len(rows), *draw.numbers)
-        conditions = Conditions(
-            text=without_text(rows, drop_text),
-            identity=rows.identity.float(),
-            identity_scale=(~drop_identity).float(),
-            blendshapes=rows.blendshapes[:from_blendshapes].float(),
-            features=self._features(models.expression_encoder, rows.crops[from_blendshapes:], draw.generator),
-            expression_scale=(~drop_expression).float(),
-        )
+        dropped = draw_drops(len(rows), config.drops, draw.generator, rows.latents.device)
+        conditions = expression_conditions(config, models.expression_encoder, rows, draw, dropped)
         return denoising_loss(models, rows, conditions, draw.generator, config.min_snr_gamma)
 
-    @torch.no_grad()
-    def _features(self, encoder: ExpressionEncoder, crops: Tensor, generator: Generator) -> Tensor:
-        if not len(crops):
-            return torch.zeros(0, encoder.patches, encoder.dim, device=crops.device)
-        templates = crops.permute(0, 3, 1, 2).float() / 255
-        return encoder.encode(augment(templates, self.config.augmentation, generator))
+
+def expression_conditions(
+    config: TrainingConfig,
+    encoder: ExpressionEncoder,
+    rows: Rows,
+    draw: StepDraw,
+    dropped: tuple[Bool[Tensor, " B"], Bool[Tensor, " B"], Bool[Tensor, " B"]],
+) -> Conditions:
+    """Text, identity and expression of rows: augmented templates, or blendshapes in the first of them.
+
+    Args:
+        config: augmentation and share of blendshapes.
+        encoder: of the templates.
+        rows: the targets.
+        draw: all randomness.
+        dropped: rows that lose text, identity, expression.
+    """
+    drop_text, drop_identity, drop_expression = dropped
+    from_blendshapes = share_of_rows(config.blendshape_share, len(rows), *draw.numbers)
+    return Conditions(
+        text=without_text(rows, drop_text),
+        identity=rows.identity.float(),
+        identity_scale=(~drop_identity).float(),
+        blendshapes=rows.blendshapes[:from_blendshapes].float(),
+        features=_features(config, encoder, rows.crops[from_blendshapes:], draw.generator),
+        expression_scale=(~drop_expression).float(),
+    )
+
+
+@torch.no_grad()
+def _features(
+    config: TrainingConfig, encoder: ExpressionEncoder, crops: Tensor, generator: Generator
+) -> Tensor:
+    if not len(crops):
+        return torch.zeros(0, encoder.patches, encoder.dim, device=crops.device)
+    templates = crops.permute(0, 3, 1, 2).float() / 255
+    return encoder.encode(augment(templates, config.augmentation, generator))
 
 
 def without_text(rows: Rows, dropped: Tensor) -> Tensor:
@@ -200,13 +228,32 @@ def denoising_loss(
     eps = torch.randn(x_0.shape, generator=generator, device=x_0.device)
     t = torch.randint(len(models.diffusion), (len(rows),), generator=generator, device=x_0.device)
     keys_values = models.conditioner(conditions)
+    predicted = predict(models, models.diffusion.noisy(x_0, eps, t), t, conditions.text, keys_values)
+    return diffusion_loss(predicted, models.diffusion.target(x_0, eps, t), models.diffusion.weight(t, gamma))
+
+
+def predict(
+    models: StepModels,
+    x_t: Float[Tensor, "B C h w"],
+    t: Int[Tensor, " B"],
+    text: Float[Tensor, "B L D"],
+    keys_values: Mapping[str, LayerKV],
+) -> Float[Tensor, "B C h w"]:
+    """Call the U-Net, in its own dtype.
+
+    Args:
+        models: the U-Net.
+        x_t: noisy latents.
+        t: their timesteps.
+        text: text embeddings.
+        keys_values: what the conditioner returned for these rows.
+    """
     dtype = models.unet.dtype
-    with torch.autocast(x_0.device.type, enabled=False):
-        predicted = models.unet(
-            models.diffusion.noisy(x_0, eps, t).to(dtype),
+    with torch.autocast(x_t.device.type, enabled=False):
+        return models.unet(
+            x_t.to(dtype),
             t,
-            conditions.text.to(dtype),
+            text.to(dtype),
             cross_attention_kwargs={CARRIER: keys_values},
             return_dict=False,
         )[0]
-    return diffusion_loss(predicted, models.diffusion.target(x_0, eps, t), models.diffusion.weight(t, gamma))

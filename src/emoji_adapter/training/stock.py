@@ -6,6 +6,8 @@ stock pipeline gives the negative rows of guidance (`train` scripts of IP-Adapte
 https://github.com/tencent-ailab/IP-Adapter/blob/62e4af9/tutorial_train_plus.py).
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +26,7 @@ class StockIdentityStage:
     """
 
     branch = "identity"
+    figures: ClassVar[dict[str, Tensor]] = {}
 
     def __init__(self, config: TrainingConfig):
         self.config = config
@@ -47,6 +50,7 @@ class StockExpressionStage:
     """
 
     branch = "expression"
+    figures: ClassVar[dict[str, Tensor]] = {}
 
     def __init__(self, config: TrainingConfig):
         self.config = config

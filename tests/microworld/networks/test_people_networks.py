@@ -132,7 +132,7 @@ def test_inswapper_loads_the_swapper_and_swaps(tmp_path, drawn):
     pasted = model.get(bgr, target, source)
     assert pasted.shape == bgr.shape
     assert np.abs(pasted.astype(int) - bgr)[40:90, 40:90].mean() > 1
-    from emoji_adapter.microworld.networks.align import align_batch
+    from emoji_adapter.faces.batched import align_batch
 
     with torch.no_grad():
         ours = swapper(align_batch(drawn.image[:1], drawn.landmarks[:1], 128), latent[:1])

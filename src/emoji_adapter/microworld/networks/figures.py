@@ -4,9 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from emoji_adapter.faces.batched import crop_batch, similarity
+from emoji_adapter.faces.batched import align_batch, arcface_template, crop_batch, similarity
 from emoji_adapter.faces.crop import ExpressionCrop
-from emoji_adapter.microworld.networks.align import align_batch, template
 from emoji_adapter.microworld.networks.recogniser import recognise
 from emoji_adapter.microworld.networks.recogniser_loss import second_view
 from emoji_adapter.microworld.networks.swapper import SIZE, Swapper
@@ -118,5 +117,5 @@ def _embed(network: nn.Module, people: FaceParameters) -> Tensor:
 
 def _aligned_points(landmarks: Tensor) -> Tensor:
     """Where the landmarks lie once their picture is aligned by them."""
-    matrix = similarity(landmarks, template(SIZE).to(landmarks.device).expand(len(landmarks), 5, 2))
+    matrix = similarity(landmarks, arcface_template(SIZE).to(landmarks.device).expand(len(landmarks), 5, 2))
     return landmarks @ matrix[..., :2].transpose(1, 2) + matrix[:, None, :, 2]

@@ -5,7 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from emoji_adapter.microworld.networks.align import align_batch, jitter, template
+from emoji_adapter.faces.batched import align_batch, arcface_template
+from emoji_adapter.microworld.networks.landmark_jitter import jitter
 from emoji_adapter.microworld.networks.plain import SIDE, PlacePool, PlainTrunk
 from emoji_adapter.renderer.render import Rendered
 
@@ -26,7 +27,7 @@ class FaceLocaliser(nn.Module):
         self.trunk = PlainTrunk((12, 24, 32, 48))
         self.pool = PlacePool(48, 10)
         self.usual: Tensor
-        self.register_buffer("usual", template(SIDE, 0.5) / SIDE, persistent=False)
+        self.register_buffer("usual", arcface_template(SIDE, 0.5) / SIDE, persistent=False)
 
     def landmarks(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 5 2"]:
         """Five landmarks in pixels, insightface's order."""

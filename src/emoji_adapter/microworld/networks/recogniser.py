@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from emoji_adapter.microworld.networks.align import align_batch
+from emoji_adapter.faces.batched import align_batch
 from emoji_adapter.microworld.networks.blocks import (
     InvertedBlock,
     RenormBatchNorm2d,

@@ -5,7 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from emoji_adapter.microworld.networks.align import align_batch, jitter
+from emoji_adapter.faces.batched import align_batch
+from emoji_adapter.microworld.networks.landmark_jitter import jitter
 from emoji_adapter.microworld.networks.photometric import degrade
 from emoji_adapter.microworld.networks.recogniser import SIZE, normalise
 from emoji_adapter.renderer.parameters import FaceParameters, sample

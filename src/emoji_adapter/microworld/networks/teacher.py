@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from emoji_adapter.faces.batched import crop_batch
 from emoji_adapter.faces.crop import ExpressionCrop
-from emoji_adapter.microworld.networks.align import jitter
 from emoji_adapter.microworld.networks.blocks import InvertedBlock, conv_norm
+from emoji_adapter.microworld.networks.landmark_jitter import jitter
 from emoji_adapter.microworld.networks.onnx_export import export_onnx
 from emoji_adapter.microworld.networks.photometric import degrade
 from emoji_adapter.renderer.blendshapes import ARKIT, DRAWN, DRAWN_INDEX

@@ -82,7 +82,7 @@ class Album:
                 picture = shop.render(parameters).image
                 picture = look(picture) if look else picture
                 latents.append(vae.encode(picture * 2 - 1).latent_dist.mean.half())
-            tokens.append(tokenize(tokenizer, captions(parameters.to("cpu"), start)))
+            tokens.append(tokenize(tokenizer, captions(parameters.to("cpu"), start, share_expression=0.8)))
         self.latents = torch.cat(latents)
         unique, self.which = torch.unique(torch.cat(tokens), dim=0, return_inverse=True)
         self.which = self.which.to(shop.device)

@@ -5,9 +5,8 @@ import pytest
 import torch
 from insightface.utils import face_align
 
-from emoji_adapter.faces.batched import crop_batch
+from emoji_adapter.faces.batched import align_batch, arcface_template, crop_batch
 from emoji_adapter.faces.crop import ExpressionCrop
-from emoji_adapter.microworld.networks.align import align_batch, template
 from emoji_adapter.renderer.parameters import sample
 from emoji_adapter.renderer.render import render
 from emoji_adapter.types import Face
@@ -44,7 +43,7 @@ def test_expression_crops_equal_the_record(drawn, mask):
 
 
 def test_zoom_shows_more_about_the_centre():
-    near, far = template(112), template(112, 0.5)
+    near, far = arcface_template(112), arcface_template(112, 0.5)
     assert torch.allclose((near - 56) * 0.5, far - 56)
 
 

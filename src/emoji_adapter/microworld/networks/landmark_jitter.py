@@ -1,0 +1,20 @@
+"""Landmarks as a detector might see them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def jitter(
+    landmarks: Float[Tensor, "batch 5 2"], generator: torch.Generator | None, strength: float = 0.035
+) -> Float[Tensor, "batch 5 2"]:
+    """Each landmark moved by a share of the eye distance (our choice).
+
+    Args:
+        landmarks: true ones, in pixels.
+        generator: on their device.
+        strength: standard deviation, as a share of the distance between the eyes.
+    """
+    eyes = (landmarks[:, 1] - landmarks[:, 0]).norm(dim=-1)[:, None, None]
+    noise = torch.randn(landmarks.shape, generator=generator, device=landmarks.device)
+    return landmarks + noise * eyes * strength

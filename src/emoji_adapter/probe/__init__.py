@@ -1,0 +1,1 @@
+"""Which cross-attention layers carry the expression, and which drag style along."""

@@ -1,0 +1,77 @@
+"""What looks at the estimate in ICA: who it is and what the face does, by networks that never score."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from emoji_adapter.data.dataset import Rows
+from emoji_adapter.data.manifest import PreparedMeta
+from emoji_adapter.encoders.expression import ExpressionEncoder
+from emoji_adapter.encoders.twins import BlendshapeTwin, RecogniserTwin
+from emoji_adapter.errors import DataError
+from emoji_adapter.faces.analysis import FaceAnalyzer
+from emoji_adapter.faces.batched import crop_batch
+from emoji_adapter.training.ica_config import ICAConfig
+
+
+@dataclass(frozen=True)
+class Critics:
+    """Frozen networks with gradients towards the picture.
+
+    Attributes:
+        recogniser: twin of the one that made the set's identity embeddings.
+        teacher: twin of the one that made its blendshapes; None compares patch features instead.
+    """
+
+    recogniser: RecogniserTwin
+    teacher: BlendshapeTwin | None
+
+    @classmethod
+    def load(cls, config: ICAConfig, meta: PreparedMeta, device: torch.device) -> "Critics":
+        """Load what the settings name.
+
+        Raises:
+            DataError: the set was prepared with another face pack or teacher.
+            WeightsNotFoundError, WeightsFormatError: a network is missing, or has no twin in torch.
+        """
+        analyzer = FaceAnalyzer(config.pack, threads=1)
+        by_blendshapes = config.expression_loss == "blendshapes" and config.expression_weight > 0
+        pairs = [("ica.pack", meta.identity_encoder, analyzer.pack_id)]
+        if by_blendshapes:
+            pairs.append(("ica.teacher", meta.teacher, config.teacher))
+        for name, expected, got in pairs:
+            if expected != got:
+                raise DataError(
+                    f"The set was prepared with {expected!r}, but {name} is {got!r}: what one network made "
+                    f"cannot be compared with what another one sees. Set {name} to it, or prepare again."
+                )
+        teacher = BlendshapeTwin(config.teacher).to(device) if by_blendshapes else None
+        return cls(RecogniserTwin(analyzer).to(device), teacher)
+
+    def expression_distance(
+        self,
+        encoder: ExpressionEncoder,
+        images: Float[Tensor, "B 3 H W"],
+        landmarks: Float[Tensor, "B 5 2"],
+        rows: Rows,
+    ) -> Float[Tensor, " B"]:
+        """How far each estimate's expression is from its template's.
+
+        Mean absolute difference of the 52 blendshapes, or 1 - cosine of patch features, patch by patch; both
+        on the aligned, masked crop (our choice).
+
+        Args:
+            encoder: whose crops are cut, and whose features are compared.
+            images: decoded estimates, RGB in [0, 1].
+            landmarks: the targets', in pixels of `images`.
+            rows: the templates, one an image.
+        """
+        crops = crop_batch(images, landmarks, encoder.crop)
+        if self.teacher is not None:
+            return (self.teacher(crops) - rows.blendshapes.float()).abs().mean(1)
+        with torch.no_grad():
+            wanted = encoder.encode(rows.crops.permute(0, 3, 1, 2).float() / 255)
+        return (1 - cosine_similarity(encoder.encode(crops).float(), wanted.float(), dim=-1)).mean(1)

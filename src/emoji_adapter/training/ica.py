@@ -1,0 +1,254 @@
+"""ICA, ID-enhanced contrast alignment (EmojiDiff): control of the expression must not cost the identity.
+
+The clean image is estimated twice from the same noise, with and without control of the expression, and the
+recogniser phi looks at both:
+
+L = L_diff + l_id (1 - cos(phi(with), phi(photo))) + l_con (1 - cos(phi(with), sg phi(without)))
+    + l_exp L_exp(with, template)
+
+The papers leave open the forms, the weights and the shares: they are our choice, and so is that L_diff goes
+on at all timesteps in the rows that nobody looks at. Faces are aligned by the *target's* landmarks: the
+estimate is the target moved a little; a detector on it would fail at first, and passes no gradients.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from emoji_adapter.data.dataset import Rows
+from emoji_adapter.models.attention import LayerKV
+from emoji_adapter.training.config import TrainingConfig
+from emoji_adapter.training.critics import Critics
+from emoji_adapter.training.decoding import decode
+from emoji_adapter.training.draws import draw_drops, mixed_seed, share_of_rows
+from emoji_adapter.training.estimators import Predict, make_estimator, step_to
+from emoji_adapter.training.losses import Diffusion, diffusion_loss
+from emoji_adapter.training.stages import StepDraw, StepModels, expression_conditions, predict
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows of a batch are looked at.
+
+    Rows are drawn at random, so any will do: a run of them that begins anywhere, and so meets templates and
+    blendshapes alike.
+
+    Attributes:
+        order: [B] all rows, those that are looked at last.
+        seen: how many are looked at.
+        inverted: the first so many of them have inverted noise.
+        t: [B] timesteps, in the order of the batch.
+    """
+
+    order: Int[Tensor, " B"]
+    seen: int
+    inverted: int
+    t: Int[Tensor, " B"]
+
+    @classmethod
+    def draw(
+        cls, config: TrainingConfig, batch: int, steps: int, draw: StepDraw, device: torch.device
+    ) -> "Split":
+        """Draw a split; nothing waits for the device.
+
+        Args:
+            config: shares and cut-off.
+            batch: B.
+            steps: T, the timesteps of the schedule.
+            draw: all randomness.
+            device: of the rows.
+        """
+        ica = config.ica
+        seen = share_of_rows(ica.share, batch, *draw.numbers, 2)
+        inverted = share_of_rows(ica.inverted_share, seen, *draw.numbers, 3)
+        begin = mixed_seed(*draw.numbers, 4) % batch
+        order = (torch.arange(batch, device=device) + begin) % batch
+        limit = torch.full((batch,), steps, device=device)
+        limit = limit.index_fill(0, order[batch - seen :], max(1, round(ica.cutoff * steps)))
+        drawn = torch.rand(batch, generator=draw.generator, device=device)
+        return cls(order, seen, inverted, (drawn * limit).long().minimum(limit - 1))
+
+
+@dataclass(frozen=True)
+class Noised:
+    """Some rows with all that a pass of the U-Net needs.
+
+    Attributes:
+        rows: the targets.
+        text: [b, L, D].
+        keys_values: of these rows.
+        eps: fresh noise, as the latents.
+        t: [b].
+    """
+
+    rows: Rows
+    text: Float[Tensor, "b L D"]
+    keys_values: dict[str, LayerKV]
+    eps: Float[Tensor, "b C h w"]
+    t: Int[Tensor, " b"]
+
+    def at(self, index: Int[Tensor, " n"]) -> "Noised":
+        """Return some of the rows."""
+        kv = {
+            layer: LayerKV(*(None if part is None else part[index] for part in parts))
+            for layer, parts in self.keys_values.items()
+        }
+        return Noised(self.rows.at(index), self.text[index], kv, self.eps[index], self.t[index])
+
+    def uncontrolled(self) -> "Noised":
+        """Return the same without the expression: what dropping it is, see `DropConfig`."""
+        kv = {
+            layer: parts._replace(k_expression=None, v_expression=None)
+            for layer, parts in self.keys_values.items()
+        }
+        return replace(self, keys_values=kv)
+
+    @property
+    def x_0(self) -> Float[Tensor, "b C h w"]:
+        """Clean latents."""
+        return self.rows.latents.float()
+
+    def fresh(self, diffusion: Diffusion) -> Float[Tensor, "b C h w"]:
+        """x_t of the fresh noise."""
+        return diffusion.noisy(self.x_0, self.eps, self.t)
+
+    def calls(self, models: StepModels) -> Predict:
+        """The U-Net with the conditions of these rows."""
+        return lambda x, t: predict(models, x, t, self.text, self.keys_values)
+
+
+class ICAStage:
+    """Trains the expression branch beside the frozen identity branch.
+
+    Args:
+        config: of the run.
+        critics: what looks at the estimates.
+    """
+
+    branch = "expression"
+
+    def __init__(self, config: TrainingConfig, critics: Critics):
+        self.config = config
+        self.critics = critics
+        self.estimate = make_estimator(config.ica)
+        self.figures: dict[str, Tensor] = {}
+
+    def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
+        """Return the loss of each row; its terms are scaled so that their means do not know the shares.
+
+        Rows that are looked at keep identity and expression; those with inverted noise leave L_diff out.
+        """
+        self.figures = {}
+        device, batch = rows.latents.device, len(rows)
+        split = Split.draw(self.config, batch, len(models.diffusion), draw, device)
+        alone, seen = split.order[: batch - split.seen], split.order[batch - split.seen :]
+        text, identity, expression = draw_drops(batch, self.config.drops, draw.generator, device)
+        dropped = (text, identity.index_fill(0, seen, 0), expression.index_fill(0, seen, 0))
+        conditions = expression_conditions(self.config, models.expression_encoder, rows, draw, dropped)
+        noised = Noised(
+            rows=rows,
+            text=conditions.text,
+            keys_values=models.conditioner(conditions),
+            eps=torch.randn(rows.latents.shape, generator=draw.generator, device=device),
+            t=split.t,
+        )
+        diffusion, looks = [], [torch.zeros(len(alone), device=device)]
+        if len(alone):
+            part = noised.at(alone)
+            x_t = part.fresh(models.diffusion)
+            diffusion.append(self._diffusion(models, part, part.calls(models)(x_t, part.t)))
+        if len(seen):
+            part = noised.at(seen)
+            predicted, look = self._look(models, part, split.inverted)
+            l_diff = self._diffusion(models, part, predicted)
+            diffusion.append(l_diff.index_fill(0, torch.arange(split.inverted, device=device), 0.0))
+            looks.append(look * (batch / len(seen)))
+        l_diff = torch.cat(diffusion) * (batch / max(batch - split.inverted, 1))
+        self.figures["diffusion"] = l_diff.detach().mean()
+        return (l_diff + torch.cat(looks))[split.order.argsort()]
+
+    def _diffusion(self, models: StepModels, part: Noised, predicted: Tensor) -> Float[Tensor, " b"]:
+        target = models.diffusion.target(part.x_0, part.eps, part.t)
+        return diffusion_loss(predicted, target, models.diffusion.weight(part.t, self.config.min_snr_gamma))
+
+    def _look(
+        self, models: StepModels, part: Noised, inverted: int
+    ) -> tuple[Float[Tensor, "b C h w"], Float[Tensor, " b"]]:
+        """Estimate, decode and look.
+
+        Returns:
+            The first prediction, which L_diff needs too, and the weighted sum of the other terms a row.
+        """
+        ica, rows = self.config.ica, part.rows
+        x_t = part.fresh(models.diffusion)
+        if inverted:
+            first = part.at(torch.arange(inverted, device=x_t.device))
+            x_t = torch.cat([invert(models, first, ica.inversion_steps), x_t[inverted:]])
+        calls = _FirstCall(part.calls(models))
+        images, landmarks = self._decoded(models, calls, x_t, part)
+        embeds = self.critics.recogniser(images, landmarks)
+        photo = torch.nn.functional.normalize(rows.identity.float(), dim=1)
+        terms = {"identity": (ica.identity_weight, 1 - (embeds * photo).sum(1))}
+        if ica.contrast_weight > 0:
+            with torch.no_grad():
+                without = part.uncontrolled()
+                own = self.critics.recogniser(*self._decoded(models, without.calls(models), x_t, without))
+            terms["contrast"] = (ica.contrast_weight, 1 - (embeds * own).sum(1))
+        if ica.expression_weight > 0:
+            distance = self.critics.expression_distance(models.expression_encoder, images, landmarks, rows)
+            terms["expression"] = (ica.expression_weight, distance)
+        self.figures = {name: term.detach().mean() for name, (_, term) in terms.items()}
+        return calls.predicted, torch.stack([weight * term for weight, term in terms.values()]).sum(0)
+
+    def _decoded(
+        self, models: StepModels, calls: Predict, x_t: Tensor, part: Noised
+    ) -> tuple[Tensor, Tensor]:
+        clean = self.estimate(models.diffusion, calls, x_t, part.t)
+        return decode(models.vae, clean, part.rows.landmarks, self.config.ica.face_latents)
+
+
+@torch.no_grad()
+def invert(models: StepModels, part: Noised, steps: int) -> Float[Tensor, "b C h w"]:
+    """Noise the targets along the current model's own path ("adaptive noise inversion").
+
+    The papers do not say what is adaptive; this is our choice. A little fresh noise, at t / (steps + 1), then
+    DDIM upwards in even steps: from the clean target itself the first step would go astray, since a picture
+    without noise tells nothing of it.
+
+    Args:
+        models: U-Net and schedule.
+        part: targets, conditions, fresh noise and timesteps.
+        steps: calls of the network.
+
+    Returns:
+        x_t.
+    """
+    calls = part.calls(models)
+    now = part.t // (steps + 1)
+    x = models.diffusion.noisy(part.x_0, part.eps, now)
+    for step in range(2, steps + 2):
+        after = part.t * step // (steps + 1)
+        x, now = step_to(models.diffusion, x, calls(x, now), now, after), after
+    return x
+
+
+class _FirstCall:
+    """Calls of the network, of which the first is kept."""
+
+    def __init__(self, calls: Predict):
+        self._calls = calls
+        self._predicted: Tensor | None = None
+
+    @property
+    def predicted(self) -> Tensor:
+        if self._predicted is None:
+            raise RuntimeError("An estimator calls the network at least once.")
+        return self._predicted
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        predicted = self._calls(x, t)
+        if self._predicted is None:
+            self._predicted = predicted
+        return predicted

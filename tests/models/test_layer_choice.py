@@ -1,0 +1,61 @@
+"""An adapter cut down to some layers of its expression branch."""
+
+import pytest
+import torch
+
+import tiny
+from emoji_adapter.errors import InputError
+from emoji_adapter.models.layer_choice import with_expression_layers
+
+
+@pytest.fixture
+def unet():
+    return tiny.unet()
+
+
+def test_only_the_chosen_layers_are_left_and_all_else_is_copied(unet):
+    whole = tiny.adapter(unet, recipe="before", identity_encoder="micro")
+    chosen = whole.config["expression_layers"][1:2]
+    cut = with_expression_layers(whole, unet, chosen)
+    before, after = whole.state_dict(), cut.state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+    gone = {name for name in before if name not in after}
+    assert gone == {
+        name
+        for name in before
+        if name.startswith(("to_k_expression.", "to_v_expression.")) and chosen[0] not in name
+    }
+    assert cut.config["expression_layers"] == chosen
+    assert cut.config["identity_layers"] == whole.config["identity_layers"]
+    assert (cut.config["recipe"], cut.config["expression_tokens"]) == (
+        "before",
+        tiny.SIZES["expression_tokens"],
+    )
+
+
+def test_the_cut_adapter_draws_as_the_whole_one_does_with_the_other_layers_off(unet):
+    whole = tiny.adapter(unet)
+    chosen = whole.config["expression_layers"][0]
+    cut = with_expression_layers(whole, unet, [chosen])
+    tokens = whole.identity_tokens_of(tiny.identities(1)), whole.expression_tokens_of(tiny.expressions(1))
+    for layer, parts in cut(*tokens).items():
+        expected = whole(*tokens, expression_scale={chosen: 1.0})[layer]
+        assert torch.equal(parts.v_identity, expected.v_identity)
+        if layer == chosen:
+            torch.testing.assert_close(parts.v_expression, expected.v_expression)
+        else:
+            assert parts.v_expression is None
+
+
+def test_a_layer_that_is_new_to_the_branch_does_not_act_yet(unet):
+    narrow = tiny.adapter(unet, expression_layers=["mid_block"])
+    wide = with_expression_layers(narrow, unet, "all")
+    new = set(wide.config["expression_layers"]) - set(narrow.config["expression_layers"])
+    assert new
+    assert all(not wide.to_v_expression[layer].matrix().any() for layer in new)
+    assert all(wide.to_k_expression[layer].matrix().any() for layer in new)
+
+
+def test_a_layer_that_does_not_exist_is_refused(unet):
+    with pytest.raises(InputError, match="No cross-attention layer"):
+        with_expression_layers(tiny.adapter(unet), unet, ["nowhere"])
