@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= $(CORES)
 export HF_HUB_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow test-gpu check lint types format wheel clean
+.PHONY: help setup demo ablation test test-slow test-gpu check lint types format wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## a portrait and a grid of 4 people x 4 expressions, in out/
 	$(BIN)/python examples/demo.py --out out
+
+ablation: $(STAMP) ## the table of the method's parts, from shipped weights, into benchmarks/results/ablation.json
+	$(BIN)/python benchmarks/ablation.py
 
 test: $(STAMP) ## the fast tests: CPU, offline, under five minutes
 	$(BIN)/python -m pytest

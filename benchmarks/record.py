@@ -21,7 +21,7 @@ def record(name: str, figures: dict[str, Any], folder: Path = RESULTS) -> Path:
         "name": name,
         "date": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
-        "commit": _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "src") else ""),
+        "commit": commit(),
         "versions": {"python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in PACKAGES},
         "figures": figures,
@@ -37,6 +37,11 @@ def machine() -> str:
     """The kind of machine, e.g. "x86_64, 2 cores, 2 threads, no GPU"."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {gpu}"
+
+
+def commit() -> str:
+    """The commit of the source tree, marked where it has changes."""
+    return _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "src") else "")
 
 
 def _git(*arguments: str) -> str:

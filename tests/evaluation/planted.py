@@ -3,16 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from emoji_adapter.evaluation.runner import (
-    ADAPTER,
-    DECODED,
-    EXPRESSION_ONLY,
-    IDENTITY_ONLY,
-    ORACLE,
-    PLAIN,
-    Judged,
-    Row,
-)
+from emoji_adapter.evaluation.judged import Judged, Row
+from emoji_adapter.evaluation.plan import ADAPTER
 from emoji_adapter.metrics.records import Cell, Readings
 
 PEOPLE, EXPRESSIONS, STYLES = 4, 3, ("noir", "neon")
@@ -61,8 +53,8 @@ def judged() -> Judged:
     template_pose = np.stack([cell.template_pose for cell in asked])
     picture = Image.new("RGB", (16, 16), "teal")
 
-    def row(name: str, embedding: np.ndarray, error: float, share: float = 0.0) -> Row:
-        readings = Readings(
+    def read(embedding: np.ndarray, error: float, share: float = 0.0) -> Readings:
+        return Readings(
             embedding=embedding,
             blendshapes=np.stack([cell.blendshapes for cell in asked]) + error,
             style=np.array([cell.style if share == 0 or cell.same_style else "photo" for cell in asked]),
@@ -72,15 +64,19 @@ def judged() -> Judged:
             pose=pose + share * POSE_FOLLOWED * (template_pose - pose),
             faces=np.array([1] * (n - 6) + [0, 0, 0, 2, 2, 2]),
         )
-        return Row(name, [picture] * n, readings)
 
+    plain, free = read(strangers[::-1], 0.3), read(people, EXP_WITHOUT)
+    alone = read(strangers, EXP_ADAPTER)
+    dual = read(ID_ADAPTER * people + LEAK_ADAPTER * strangers, EXP_ADAPTER, 1.0)
+    oracle = read(people, EXP_ORACLE)
+    pictures = [picture] * n
     rows = [
-        row(PLAIN, strangers[::-1], 0.3),
-        row(IDENTITY_ONLY, people, EXP_WITHOUT),
-        row(EXPRESSION_ONLY, strangers, EXP_ADAPTER),
-        row(ORACLE, people, EXP_ORACLE),
-        row(DECODED, people, EXP_ORACLE),
-        row(ADAPTER, ID_ADAPTER * people + LEAK_ADAPTER * strangers, EXP_ADAPTER, 1.0),
+        Row("plain", pictures, plain, "plain"),
+        Row("identity only", pictures, free, "identity"),
+        Row("expression only", pictures, alone, "expression", own=plain),
+        Row("oracle", pictures, oracle, "oracle"),
+        Row("oracle through autoencoder", pictures, oracle, "autoencoder"),
+        Row(ADAPTER, pictures, dual, own=free, identity_off=alone),
     ]
-    inputs = row("photos", people, 0.0).readings, row("templates", strangers, 0.0).readings
+    inputs = read(people, 0.0), read(strangers, 0.0)
     return Judged(asked, *inputs, [(picture, picture)] * n, rows, refused=2)

@@ -10,7 +10,10 @@ from tests import tiny
 from tests.evaluation import planted
 
 from emoji_adapter.errors import DataError, NoFaceError
-from emoji_adapter.evaluation.runner import WORK_PER_CELL, Judged, Settings, evaluate, through_autoencoder
+from emoji_adapter.evaluation.drawing import through_autoencoder
+from emoji_adapter.evaluation.judged import Judged
+from emoji_adapter.evaluation.plan import DEFAULT
+from emoji_adapter.evaluation.runner import Settings, evaluate, work
 from emoji_adapter.metrics.records import Readings
 from emoji_adapter.pipelines.faces import FaceEncoders
 from emoji_adapter.pipelines.stable_diffusion import EmojiDiffSDPipeline
@@ -40,13 +43,16 @@ class PaintedBenchmark:
 class PixelJudges:
     """Read the mean colour."""
 
-    name = "pixels"
+    name = fingerprint = "pixels"
+
+    def texts(self, prompts: Sequence[str]) -> None:
+        return None
 
     def read(self, images: Sequence[Image.Image], *, count_faces: bool = True) -> Readings:
         n = len(images)
         words = np.array(["red"] * n)
         colours = np.stack([np.asarray(image).mean(axis=(0, 1)) for image in images])
-        return Readings(colours, np.zeros((n, 33)), words, words, words, colours, colours, np.ones(n))
+        return Readings(colours, np.ones(n), np.zeros((n, 33)), words, words, words, colours, colours)
 
     def errors(self, seed: int) -> dict:
         return {}
@@ -76,14 +82,22 @@ def pipe() -> EmojiDiffSDPipeline:
 SETTINGS = Settings(steps=2, guidance=2.0, batch=3)
 
 
+ROWS = tuple(plan for plan in DEFAULT if plan.draw != "swap")
+
+
 @pytest.fixture(scope="module")
 def told() -> list[int]:
     return []
 
 
+def run(pipe: EmojiDiffSDPipeline, benchmark: PaintedBenchmark | None = None, plans=ROWS, **given) -> Judged:
+    given = {"settings": SETTINGS} | given
+    return evaluate(lambda *names: pipe, benchmark or PaintedBenchmark(), PixelJudges(), plans, **given)
+
+
 @pytest.fixture(scope="module")
 def judged(pipe: EmojiDiffSDPipeline, told: list[int]) -> Judged:
-    return evaluate(pipe, PaintedBenchmark(), PixelJudges(), SETTINGS, lambda name, count: told.append(count))
+    return run(pipe, advance=lambda name, count: told.append(count))
 
 
 def distance(first: Image.Image, second: Image.Image) -> float:
@@ -102,7 +116,7 @@ def test_rows_come_in_order_with_the_adapter_last(judged: Judged, told: list[int
         "emoji adapter",
     ]
     assert {len(row.images) for row in judged.rows} == {8}
-    assert sum(told) == 8 * WORK_PER_CELL
+    assert sum(told) == work(ROWS, 8) == 8 * (1 + 6)
     assert judged.refused == 0
     assert judged.row("oracle").readings.embedding[:, 2] == pytest.approx(np.arange(8))
 
@@ -125,13 +139,13 @@ def test_each_branch_acts_where_it_should(judged: Judged) -> None:
 
 
 def test_batches_do_not_matter(pipe: EmojiDiffSDPipeline, judged: Judged) -> None:
-    many = evaluate(pipe, PaintedBenchmark(), PixelJudges(), Settings(2, 2.0, batch=8))
+    many = run(pipe, plans=ROWS[-1:], settings=Settings(2, 2.0, batch=8))
     for one, other in zip(judged.rows[-1].images, many.rows[-1].images, strict=True):
         assert distance(one, other) <= 1
 
 
 def test_cells_without_a_face_leave_every_row_and_are_counted(pipe: EmojiDiffSDPipeline) -> None:
-    judged = evaluate(pipe, PaintedBenchmark(FACELESS), PixelJudges(), SETTINGS)
+    judged = run(pipe, PaintedBenchmark(FACELESS), ROWS[-1:])
     assert judged.refused == 1
     assert [cell.seed for cell in judged.cells] == [0, 1, 2, 4, 5, 6, 7]
     assert {len(row.images) for row in judged.rows} == {len(judged.inputs)} == {7}
@@ -141,7 +155,7 @@ def test_a_benchmark_without_faces_is_refused(pipe: EmojiDiffSDPipeline) -> None
     benchmark = PaintedBenchmark(0)
     benchmark.cells = benchmark.cells[:1]
     with pytest.raises(DataError, match="None of the 1 cells"):
-        evaluate(pipe, benchmark, PixelJudges(), SETTINGS)
+        run(pipe, benchmark)
 
 
 def test_the_autoencoder_row_is_encode_and_decode(pipe: EmojiDiffSDPipeline) -> None:

@@ -3,7 +3,7 @@ import json
 import pytest
 from tests.evaluation import planted
 
-from emoji_adapter.evaluation.scores import assemble
+from emoji_adapter.evaluation.comparison import assemble
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ class ColourJudges:
     """Read colours: the mean of 33 places is the expression, which style it is the brightness decides."""
 
     name = "colours"
+    fingerprint = "colours"
 
     def read(self, images, *, count_faces=True):
         pixels = np.stack([np.asarray(image, np.float64) / 255 for image in images])
@@ -43,6 +44,9 @@ class ColourJudges:
             pose=np.zeros((n, 3)),
             faces=np.ones(n, int),
         )
+
+    def texts(self, prompts):
+        return None
 
     def errors(self, seed):
         return {}

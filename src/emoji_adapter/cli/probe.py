@@ -32,9 +32,9 @@ def command(
     `emoji-adapter train --layers OUT` trains and saves only the chosen ones.
     """
     from emoji_adapter.cli.device import resolve_device
-    from emoji_adapter.cli.evaluate import library_versions
     from emoji_adapter.cli.generate import check_numbers, load_pipeline
     from emoji_adapter.cli.output import check_output, write_pictures, write_text
+    from emoji_adapter.cli.table import library_versions
     from emoji_adapter.probe.heat_map import heat_map
     from emoji_adapter.probe.rule import Rule, as_json, choose
     from emoji_adapter.probe.runner import Settings

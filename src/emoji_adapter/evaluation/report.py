@@ -9,11 +9,19 @@ from typing import Any
 from PIL.Image import Image
 
 from emoji_adapter.evaluation.grid import grid
-from emoji_adapter.evaluation.runner import ADAPTER, ORACLE, Judged
-from emoji_adapter.evaluation.table import COLUMNS, ERROR_COLUMNS, cell_text, error_text
+from emoji_adapter.evaluation.judged import Judged
+from emoji_adapter.evaluation.plan import ORACLE
+from emoji_adapter.evaluation.table import (
+    ERROR_COLUMNS,
+    GROUPS,
+    cell_text,
+    columns_of,
+    error_text,
+    versus_lines,
+)
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color:
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1600px; padding: 0 1rem; color:
 #222 } table { border-collapse: collapse; margin: 1rem 0; font-size: 13px } img { max-width: 100% }
 th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left } tr:last-child td { font-weight: 600 }
@@ -32,14 +40,15 @@ def sample_sheet(judged: Judged, style: str, count: int = 10) -> Image:
     numbers = [number for number, cell in enumerate(judged.cells) if cell.style == style]
     count = min(count, len(numbers))
     numbers = [numbers[(k * len(numbers) // count + k) % len(numbers)] for k in range(count)]
-    rows = [row for row in judged.rows if row.name != ORACLE] + [judged.row(ORACLE)]
+    oracle = judged.first(ORACLE)
+    rows = [row for row in judged.rows if row is not oracle] + ([oracle] if oracle else [])
     pictures = [[*judged.inputs[number], *(row.images[number] for row in rows)] for number in numbers]
     return grid(pictures, ["identity", "expression", *(_short(row.name) for row in rows)])
 
 
 def matrix_sheet(judged: Judged, style: str, people: int = 8, expressions: int = 8) -> Image:
-    """The adapter's pictures of a style: a person a row, an expression a column, photos on the left."""
-    images = judged.row(ADAPTER).images
+    """The last row's pictures of a style: a person a row, an expression a column, photos on the left."""
+    images = judged.rows[-1].images
     place = {(c.identity, c.expression): n for n, c in enumerate(judged.cells) if c.style == style}
     who = sorted({person for person, _ in place})[:people]
     what = sorted({expression for _, expression in place})[:expressions]
@@ -67,19 +76,29 @@ def report(result: dict[str, Any], judged: Judged) -> str:
         _definitions(result["protocol"]),
         "<h2>Rows</h2>",
         _table((row["name"], row) for row in result["rows"]),
+        *map(_missing, result["missing"]),
     ]
-    for title, key in (("style", "by_style"), ("template", "by_template"), ("prompt", "by_prompt")):
-        parts += [f"<h2>{html.escape(last['name'])} by {title}</h2>", _table(last[key].items())]
-    parts += ["<h2>What the judges themselves err</h2>", _errors(result["judge_errors"])]
-    for style in result["rows"][-1]["by_style"]:
+    head, lines = versus_lines(result["rows"])
+    if lines:
+        parts += ["<h2>Differences, paired over cells</h2>", _html_table(head, lines)]
+    for title, key in GROUPS:
+        if key in last:
+            parts += [f"<h2>{html.escape(last['name'])} by {title}</h2>", _table(last[key].items())]
+    if result["judge_errors"]:
+        parts += ["<h2>What the judges themselves err</h2>", _errors(result["judge_errors"])]
+    for style in last["by_style"]:
         parts += [f"<h2>{html.escape(style)}</h2>", _picture(sample_sheet(judged, style))]
-        parts += ["<p>The adapter, a person a row, an expression a column:</p>"]
+        parts += [f"<p>{html.escape(last['name'])}, a person a row, an expression a column:</p>"]
         parts += [_picture(matrix_sheet(judged, style))]
     body = "\n".join(parts)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
         f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
     )
+
+
+def _missing(row: dict[str, str]) -> str:
+    return f"<p>{html.escape(row['name'])} is missing: {html.escape(row['reason'])}</p>"
 
 
 def _short(name: str) -> str:
@@ -98,9 +117,11 @@ def _plain(value: Any) -> str:
 
 
 def _table(rows: Iterable[tuple[str, dict[str, Any]]]) -> str:
+    named = list(rows)
+    columns = columns_of([row for _, row in named])
     return _html_table(
-        ["", *(column.title for column in COLUMNS)],
-        [[name, *(cell_text(row, column) for column in COLUMNS)] for name, row in rows],
+        ["", *(column.title for column in columns)],
+        [[name, *(cell_text(row, column) for column in columns)] for name, row in named],
     )
 
 

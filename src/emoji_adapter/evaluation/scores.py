@@ -5,22 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from emoji_adapter.evaluation.runner import (
-    ADAPTER,
-    EXPRESSION_ONLY,
-    IDENTITY_ONLY,
-    ORACLE,
-    PLAIN,
-    Judged,
-    Row,
-)
+from emoji_adapter.evaluation.columns import FOLLOWING, WORDS, cell_columns
+from emoji_adapter.evaluation.judged import Judged, Row
+from emoji_adapter.evaluation.plan import ORACLE
 from emoji_adapter.metrics.bootstrap import ClusterBootstrap, Estimate, combine
-from emoji_adapter.metrics.expression import blendshape_distance, normalised
-from emoji_adapter.metrics.following import following_terms
-from emoji_adapter.metrics.identity import cosine, different_person_cosine, leak, position
+from emoji_adapter.metrics.expression import normalised
+from emoji_adapter.metrics.identity import different_person_cosine, position
 
-OWN = {ADAPTER: IDENTITY_ONLY, EXPRESSION_ONLY: PLAIN}
-"""Rows that see a template, and the row that shows what the same cells are without it."""
+WITHOUT = "identity"
+"""The way of the row that ExpN counts from: the first that is drawn so."""
+PLAIN_FIGURES = (*WORDS, "found", "clip_t", "lms")
+"""Figures that are means of their column and nothing else."""
 
 
 class Scorer:
@@ -36,130 +31,115 @@ class Scorer:
         cells = judged.cells
         people = np.array([cell.identity for cell in cells])
         self._bootstrap = ClusterBootstrap(people, np.array([cell.expression for cell in cells]), draws=draws)
-        self._floor = different_person_cosine(
-            judged.photos.embedding, judged.row(ORACLE).readings.embedding, people
-        )
-        self._columns = {row.name: self._cell_columns(row) for row in judged.rows}
+        self._oracle, self._without = judged.first(ORACLE), judged.first(WITHOUT)
+        self._floor = None
+        oracle = None if self._oracle is None else self._oracle.readings
+        if oracle is not None:
+            self._floor = different_person_cosine(judged.photos.embedding, oracle.embedding, people)
+        self._columns = {row.name: cell_columns(judged, row, oracle) for row in judged.rows}
+        self.everywhere = np.ones(len(cells), dtype=bool)
+        self.styles = np.array([cell.style for cell in cells])
+        known = np.array([cell.template_style is not None for cell in cells])
+        self.same_style = np.array([cell.same_style for cell in cells]) & known
+        self.other_style = ~self.same_style & known
+        self.contradicted = np.array([cell.contradicted for cell in cells])
+
+    def estimates(self, name: str, where: np.ndarray | None = None) -> dict[str, Estimate]:
+        """The figures of a row with their draws; those of all rows are paired.
+
+        Args:
+            name: of the row.
+            where: only these cells, boolean (n,); all by default.
+
+        Returns:
+            What can be measured of: `id`, `floor`, `ceiling`, `position`; `exp`, `without`, `best`,
+            `normalised`; `leak`, `identity_off`; `skin_leak`, `pose_following`; `style`, `background`,
+            `accessory`, `found`, `clip_t`, `lms`.
+        """
+        columns = self._columns[name]
+        found = {
+            key: self._bootstrap.mean(values, where)
+            for key, values in columns.items()
+            if not key.endswith((" step", " way"))
+        }
+        for title in FOLLOWING.values():
+            if f"{title} way" in columns:
+                found[title] = self._bootstrap.ratio(columns[f"{title} step"], columns[f"{title} way"], where)
+        if self._oracle is not None and self._floor is not None:
+            ceiling = self._bootstrap.mean(self._columns[self._oracle.name]["id"], where)
+            found |= {"floor": self._bootstrap.mean(self._floor, where), "ceiling": ceiling}
+            found["position"] = combine(position, found["id"], found["floor"], ceiling)
+        if "exp" in found:
+            found |= self._bounds(found["exp"], where)
+        return found
+
+    def _bounds(self, exp: Estimate, where: np.ndarray | None) -> dict[str, Estimate]:
+        """What Exp is without control and at best, and its place between them."""
+        found = {}
+        for key, row in (("without", self._without), ("best", self._oracle)):
+            if row is not None:
+                found[key] = self._bootstrap.mean(self._columns[row.name]["exp"], where)
+        if len(found) == 2:
+            found["normalised"] = combine(normalised, exp, found["without"], found["best"])
+        return found
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows in order, in the form of the design's section 7."""
         return [self._row(row) for row in self.judged.rows]
 
     def _row(self, row: Row) -> dict[str, Any]:
-        cells = self.judged.cells
-        everywhere = np.ones(len(cells), dtype=bool)
-        styles = np.array([cell.style for cell in cells])
-        same = np.array([cell.same_style for cell in cells])
-        contradicted = np.array([cell.contradicted for cell in cells])
-        return {
-            "name": row.name,
-            **self._block(row.name, everywhere),
-            "by_style": {
-                style: self._block(row.name, styles == style) for style in dict.fromkeys(styles.tolist())
-            },
-            "by_template": {
-                "same style": self._block(row.name, same),
-                "other style": self._block(row.name, ~same),
-            },
-            "by_prompt": {
-                "contradicting": self._block(row.name, contradicted),
-                "silent": self._block(row.name, ~contradicted),
-            },
-        }
-
-    def _cell_columns(self, row: Row) -> dict[str, np.ndarray]:
-        """Figures a cell of one row."""
-        judged, seen = self.judged, row.readings
-        asked = {key: np.array([getattr(cell, key) for cell in judged.cells]) for key in _WORDS}
-        named = asked["accessory"] != "none"
-        oracle = judged.row(ORACLE).readings.embedding
-        columns = {
-            "id": cosine(seen.embedding, judged.photos.embedding),
-            "exp": blendshape_distance(seen.blendshapes, np.stack([c.blendshapes for c in judged.cells])),
-            "leak": leak(seen.embedding, oracle, judged.templates.embedding),
-            "style": (seen.style == asked["style"]).astype(float),
-            "background": (seen.background == asked["background"]).astype(float),
-            "accessory": np.where(named, seen.accessory == asked["accessory"], np.nan),
-            "found": (seen.faces == 1).astype(float),
-        }
-        if row.name in OWN:
-            own = judged.row(OWN[row.name]).readings
-            truth = {
-                "skin": np.stack([cell.template_skin for cell in judged.cells]),
-                "pose": np.stack([cell.template_pose for cell in judged.cells]),
+        found = {"name": row.name, **self.block(row.name)}
+        styles = dict.fromkeys(self.styles.tolist())
+        found["by_style"] = {style: self.block(row.name, self.styles == style) for style in styles}
+        if self.other_style.any() or self.same_style.any():
+            found["by_template"] = {
+                "same style": self.block(row.name, self.same_style),
+                "other style": self.block(row.name, self.other_style),
             }
-            for key, template in truth.items():
-                top, bottom = following_terms(getattr(seen, key), getattr(own, key), template)
-                columns |= {f"{key} step": top, f"{key} way": bottom}
-        return columns
+        if self.contradicted.any():
+            found["by_prompt"] = {
+                "contradicting": self.block(row.name, self.contradicted),
+                "silent": self.block(row.name, ~self.contradicted),
+            }
+        return found
 
-    def _block(self, name: str, where: np.ndarray) -> dict[str, Any]:
-        """The figures of one row on some cells."""
-        columns = self._columns[name]
-
-        def mean(key: str, row: str = name) -> Estimate:
-            return self._bootstrap.mean(self._columns[row][key], where)
-
-        floor, ceiling = self._bootstrap.mean(self._floor, where), mean("id", ORACLE)
-        place = combine(position, mean("id"), floor, ceiling)
-        without, best = mean("exp", IDENTITY_ONLY), mean("exp", ORACLE)
-        share = combine(normalised, mean("exp"), without, best)
-        block: dict[str, Any] = {
-            "n": int(where.sum()),
-            "id": {
-                **_figure(mean("id")),
-                "floor": _number(floor.value),
-                "oracle": _number(ceiling.value),
-                "position": _number(place.value),
-                "position_ci95": _interval(place),
-            },
-            "exp": {
-                **_figure(mean("exp")),
-                "without": _number(without.value),
-                "oracle": _number(best.value),
-                "normalised": _number(share.value),
-                "normalised_ci95": _interval(share),
-            },
-            "leak": _figure(mean("leak")),
-        }
-        if name == ADAPTER:
-            block["leak"]["identity_off"] = _figure(mean("leak", EXPRESSION_ONLY))
-        for key, title in (("skin", "skin_leak"), ("pose", "pose_following")):
-            if f"{key} way" in columns:
-                ratio = self._bootstrap.ratio(columns[f"{key} step"], columns[f"{key} way"], where)
-                block[title] = _figure(ratio)
-        return block | {key: _figure(mean(key)) for key in (*_WORDS, "found")}
+    def block(self, name: str, where: np.ndarray | None = None) -> dict[str, Any]:
+        """The figures of one row on some cells, as JSON values."""
+        found = self.estimates(name, where)
+        block: dict[str, Any] = {"n": int((self.everywhere if where is None else where).sum())}
+        block["id"] = figure(found["id"]) | values(
+            found, floor="floor", oracle="ceiling", position="position"
+        )
+        if "position" in found:
+            block["id"]["position_ci95"] = interval(found["position"])
+        if "exp" in found:
+            places = values(found, without="without", oracle="best", normalised="normalised")
+            block["exp"] = figure(found["exp"]) | places
+            if "normalised" in found:
+                block["exp"]["normalised_ci95"] = interval(found["normalised"])
+        if "leak" in found:
+            block["leak"] = figure(found["leak"])
+            if "identity_off" in found:
+                block["leak"]["identity_off"] = figure(found["identity_off"])
+        plain = (*FOLLOWING.values(), *PLAIN_FIGURES)
+        return block | {key: figure(found[key]) for key in plain if key in found}
 
 
-_WORDS = ("style", "background", "accessory")
+def figure(estimate: Estimate) -> dict[str, Any]:
+    """A mean and its 95 % interval, as JSON values."""
+    return {"mean": number(estimate.value), "ci95": interval(estimate)}
 
 
-def assemble(
-    judged: Judged, protocol: dict[str, Any], judge_errors: dict[str, Any], draws: int = 2000
-) -> dict[str, Any]:
-    """The whole result of an evaluation, ready for JSON.
-
-    Args:
-        judged: cells and readings.
-        protocol: seed, sizes, names and versions, as they are to be recorded.
-        judge_errors: what the judges themselves err.
-        draws: resamplings of the bootstrap.
-    """
-    return {
-        "protocol": {**protocol, "cells": len(judged.cells), "refused": judged.refused},
-        "judge_errors": judge_errors,
-        "rows": Scorer(judged, draws).rows(),
-    }
+def interval(estimate: Estimate) -> list[float | None]:
+    """A 95 % interval, as JSON values."""
+    return [number(bound) for bound in estimate.ci95]
 
 
-def _figure(estimate: Estimate) -> dict[str, Any]:
-    return {"mean": _number(estimate.value), "ci95": _interval(estimate)}
-
-
-def _interval(estimate: Estimate) -> list[float | None]:
-    return [_number(bound) for bound in estimate.ci95]
-
-
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
     """A JSON number; what cannot be measured is null."""
     return round(float(value), 5) if math.isfinite(value) else None
+
+
+def values(found: dict[str, Estimate], **names: str) -> dict[str, float | None]:
+    """Some estimates under other names, those that there are, without intervals."""
+    return {key: number(found[name].value) for key, name in names.items() if name in found}

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import logging
 import threading
@@ -145,6 +146,18 @@ class FaceAnalyzer:
         return self._app.models["recognition"]
 
     @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the recogniser's and the detector's files: packs of other names may hold the same networks.
+
+        Raises:
+            WeightsNotFoundError, WeightsFormatError: the pack is not there or is damaged.
+        """
+        networks = (self.recogniser, self._app.det_model)
+        return "-".join(
+            hashlib.sha256(Path(net.model_file).read_bytes()).hexdigest()[:16] for net in networks
+        )
+
+    @cached_property
     def _app(self) -> Any:
         return _load_app(self.pack, self._providers, self._threads, self._det_thresh, self._det_size)
 
@@ -168,8 +181,7 @@ class FaceAnalyzer:
         if self.pack_id == MICRO:
             advice = (
                 f"The embedded pack {MICRO!r} knows drawn faces only; for photographs use the insightface "
-                "pack "
-                f"{PHOTO_PACKS[0]!r}."
+                f"pack {PHOTO_PACKS[0]!r}."
             )
         else:
             advice = f"Use a frontal face of at least 64 pixels (pack: {self.pack_id!r})."
@@ -236,20 +248,17 @@ def _reported(pack: str | Path) -> Iterator[None]:
     except AssertionError as error:
         raise WeightsFormatError(
             f"The face pack {str(pack)!r} holds no detector. Expected .onnx files directly inside the "
-            "folder; some "
-            "packs unzip into a second folder of the same name: move the files one up."
+            "folder; some packs unzip into a second folder of the same name: move the files one up."
         ) from error
     except Exception as error:
         if str(pack) in PHOTO_PACKS:
             raise WeightsNotFoundError(
                 f"The insightface pack {str(pack)!r} could not be fetched or read: {error}. Download it and "
-                "unzip it "
-                f"into ~/.insightface/models/{pack}."
+                f"unzip it into ~/.insightface/models/{pack}."
             ) from error
         raise WeightsFormatError(
             f"The face pack {str(pack)!r} cannot be loaded: {error}. Expected a detector and a recogniser as "
-            ".onnx "
-            "files; a swapper belongs in a folder of its own."
+            ".onnx files; a swapper belongs in a folder of its own."
         ) from error
 
 
@@ -265,15 +274,13 @@ def _choose(faces: list[Face], policy: FacePolicy, where: str) -> Face:
     if policy == "raise" and len(faces) > 1:
         raise SeveralFacesError(
             f"{len(faces)} faces were found in {where}, expected one. Crop the picture, or choose with the "
-            "policy "
-            "'largest' or an index (0 is the largest)."
+            "policy 'largest' or an index (0 is the largest)."
         )
     index = policy if isinstance(policy, int) else 0
     if index >= len(faces):
         raise FaceError(
             f"Face {index} of {where} is asked for, but {len(faces)} were found. Use an index from 0 (the "
-            "largest) "
-            f"to {len(faces) - 1}."
+            f"largest) to {len(faces) - 1}."
         )
     return faces[index]
 

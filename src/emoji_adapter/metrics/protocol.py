@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from PIL.Image import Image
 
 from emoji_adapter.metrics.records import Cell, Readings
@@ -30,8 +31,8 @@ class Benchmark(Protocol):
         """The expression template of a cell, RGB; somebody else than the photo."""
         ...
 
-    def oracle(self, number: int) -> Image:
-        """The perfect answer to a cell, RGB."""
+    def oracle(self, number: int) -> Image | None:
+        """The perfect answer to a cell, RGB; None where nobody knows it."""
         ...
 
 
@@ -44,8 +45,17 @@ class Judges(Protocol):
         """What reports call them."""
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the networks' weights: readings of other judges are not read back."""
+        ...
+
     def read(self, images: Sequence[Image], *, count_faces: bool = True) -> Readings:
         """Read pictures, RGB, all of one size; without `count_faces` each counts as one face."""
+        ...
+
+    def texts(self, prompts: Sequence[str]) -> np.ndarray | None:
+        """Embed prompts by the image-text model of `Readings.clip`, (n, d), of length 1; None without one."""
         ...
 
     def errors(self, seed: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from emoji_adapter.config import packaged_part
+from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.metrics.expression import blendshape_distance
 from emoji_adapter.metrics.identity import cosine
@@ -47,6 +48,16 @@ class MicroJudges:
         self.expression = ExpressionJudge.load(folder, device)
         self.scene = SceneJudge.load(folder, device)
         self.analyzer = analyzer or FaceAnalyzer(threads=1)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the judges' weights and of the detector."""
+        return "-".join(
+            [*map(weights_hash, (self.identity, self.expression, self.scene)), self.analyzer.fingerprint]
+        )
+
+    def texts(self, prompts: Sequence[str]) -> None:
+        """Styles and backgrounds are read from the pictures; there is no image-text model."""
 
     def read(self, images: Sequence[Image.Image], *, count_faces: bool = True) -> Readings:
         """Judge pictures.

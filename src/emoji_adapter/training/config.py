@@ -118,9 +118,10 @@ class PreviewConfig:
 class TrainingConfig:
     """Everything that decides a run; on a CPU the same settings and data give the same weights."""
 
-    stage: Literal["identity", "expression", "ica"]
-    """What is trained: the identity branch; the expression branch beside a frozen identity branch; or the
-    latter with the identity of clean-image estimates aligned, see `training.ica`."""
+    stage: Literal["identity", "expression", "ica", "stock_identity", "stock_expression"]
+    """What is trained: the identity branch; the expression branch beside a frozen identity branch; the latter
+    with the identity of clean-image estimates aligned, see `training.ica`; or either branch by itself as
+    IP-Adapter does, see `training.stock`."""
     recipe: str = "custom"
     """Name recorded in the adapter's metadata."""
     checkpoint: str = "micro"
@@ -128,8 +129,8 @@ class TrainingConfig:
     expression_encoder: str = "micro"
     """Expression encoder: "micro", a folder, or a Hub id."""
     start: str | None = None
-    """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The expression and the ICA
-    stage need one."""
+    """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The expression stages and
+    the ICA stage need one."""
     layers: tuple[str, ...] | None = None
     """Patterns of the layers that hear the expression, as `emoji-adapter probe` chooses them; an adapter to
     start from is cut down to them. None = those of that adapter, or `adapter.expression_layers`."""
@@ -196,11 +197,12 @@ class TrainingConfig:
             raise InputError(f"blendshape_share must lie in [0, 1], got {self.blendshape_share}.")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must lie in [0, 1), got {self.ema}.")
-        if self.stage != "identity" and self.start is None:
-            before = "identity" if self.stage == "expression" else "expression"
+        before = {"expression": "identity", "ica": "expression", "stock_expression": "stock_identity"}
+        if self.stage in before and self.start is None:
+            first = before[self.stage]
             raise InputError(
                 f"The {self.stage} stage trains beside a frozen, trained identity branch: set start to the "
-                f"adapter of the {before} stage, e.g. --set start=runs/{before}/adapter."
+                f"adapter of the {first} stage, e.g. --set start=runs/{first}/adapter."
             )
 
     def _check_positive(self, *names: str) -> None:

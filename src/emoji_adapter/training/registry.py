@@ -7,6 +7,15 @@ from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
 from emoji_adapter.training.ica import ICAStage
 from emoji_adapter.training.stages import ExpressionStage, IdentityStage, Stage
+from emoji_adapter.training.stock import StockExpressionStage, StockIdentityStage
+
+STAGES = {
+    "identity": IdentityStage,
+    "expression": ExpressionStage,
+    "stock_identity": StockIdentityStage,
+    "stock_expression": StockExpressionStage,
+}
+"""Stages that need nothing but their configuration."""
 
 
 def make_stage(config: TrainingConfig, meta: PreparedMeta, device: torch.device) -> Stage:
@@ -23,4 +32,4 @@ def make_stage(config: TrainingConfig, meta: PreparedMeta, device: torch.device)
     """
     if config.stage == "ica":
         return ICAStage(config, Critics.load(config.ica, meta, device))
-    return {"identity": IdentityStage, "expression": ExpressionStage}[config.stage](config)
+    return STAGES[config.stage](config)

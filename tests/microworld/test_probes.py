@@ -1,0 +1,62 @@
+"""Linear probes find what is there and nothing else."""
+
+import pytest
+import torch
+
+import tiny_prepared
+from emoji_adapter.encoders.expression import ExpressionEncoder
+from emoji_adapter.microworld.probes import (
+    PEOPLE,
+    _people_apart,
+    accuracy,
+    encoder_probes,
+    ridge,
+    token_probes,
+)
+from emoji_adapter.models.adapter import EmojiAdapter
+from tiny import SIZES
+
+COUNT = 200
+
+
+class Silent(EmojiAdapter):
+    """Its tokens are the same for all faces."""
+
+    def expression_tokens_of(self, features):
+        return torch.zeros(len(features), 2, 3)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    folder = tiny_prepared.expression_encoder(tmp_path_factory.mktemp("encoder") / "encoder")
+    return ExpressionEncoder.from_pretrained(folder, crop=tiny_prepared.CROP)
+
+
+def test_ridge_finds_a_planted_map():
+    x = torch.randn(60, 100, generator=torch.Generator().manual_seed(0))
+    weights = ridge(x, x[:, :3] + 2, 1e-4)
+    assert accuracy(x @ weights[:-1] + weights[-1], x[:, :3].argmax(1)) == 1.0
+
+
+def test_people_are_apart_where_expressions_are_told():
+    who = torch.randint(PEOPLE, (500,), generator=torch.Generator().manual_seed(0))
+    groups = [set(who[group].tolist()) for group in _people_apart(who)]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == PEOPLE
+
+
+def test_features_beside_tokens(encoder):
+    torch.manual_seed(0)
+    adapter = EmojiAdapter(cross_attention_dim=32, **SIZES)
+    found = token_probes(encoder, adapter, size=32, count=COUNT)
+    assert list(found) == ["features", "tokens"]
+    assert found["features"]["columns"] == 4 * SIZES["expression_dim"]
+    assert found["tokens"]["columns"] == SIZES["expression_tokens"] * 32
+    assert found["features"]["style_accuracy"] > 0.3
+    assert encoder_probes(encoder, size=32, count=COUNT).keys() < found["tokens"].keys()
+
+
+def test_tokens_that_say_nothing_are_at_chance(encoder):
+    figures = token_probes(encoder, Silent(cross_attention_dim=32, **SIZES), size=32, count=COUNT)["tokens"]
+    assert figures["identity_accuracy"] < 0.15
+    assert figures["expression_accuracy"] < 0.25
+    assert figures["expression_r2"] < 0.05
