@@ -32,8 +32,10 @@ def test_words(benchmark_: MicroBenchmark) -> None:
     for cell in cells:
         assert cell.plain_prompt.startswith(f"a {cell.style} portrait, {cell.background} background")
         assert (cell.prompt != cell.plain_prompt) == cell.contradicted
+        assert cell.words_prompt is not None
         words = cell.words_prompt.removeprefix(cell.plain_prompt + ", ").split(", ")
         assert words[0] not in cell.prompt.split(", ")
+        assert cell.accessory is not None
         assert cell.accessory == "none" or cell.accessory in cell.plain_prompt
     assert any(c.accessory != "none" for c in cells)
 

@@ -149,8 +149,17 @@ def measures(read: Readings, photos: Readings, cells: Sequence[Cell]) -> Measure
         read: the pictures, one a cell.
         photos: the identity photos, one a cell.
         cells: what was asked.
+
+    Raises:
+        InputError: the judges or the cells say nothing of blendshapes.
     """
-    truth = np.stack([cell.blendshapes for cell in cells])
+    asked = [cell.blendshapes for cell in cells if cell.blendshapes is not None]
+    if read.blendshapes is None or len(asked) < len(cells):
+        raise InputError(
+            "The layer probe compares expressions: it needs judges that read blendshapes and cells whose "
+            "templates' blendshapes are known, as those of the micro-world."
+        )
+    truth = np.stack(asked)
     return Measures(
         expression=float(blendshape_distance(read.blendshapes, truth).mean()),
         identity=float(cosine(read.embedding, photos.embedding).mean()),
