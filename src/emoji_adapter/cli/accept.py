@@ -58,13 +58,10 @@ def command(
     """
     from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.cli.generate import check_numbers
-    from emoji_adapter.cli.output import check_output
-    from emoji_adapter.cli.table import library_versions, run_table, show
+    from emoji_adapter.cli.table import check_table_outputs, library_versions, run_table, show
 
     check_numbers(guidance=guidance)
-    for file, suffix, flag in ((json_file, ".json", "--json"), (report, ".html", "--report")):
-        if file is not None:
-            check_output(file, [suffix], flag)
+    check_table_outputs(json_file, report)
     prompts = parse_prompts(prompt or [])
     where = resolve_device(device)
 

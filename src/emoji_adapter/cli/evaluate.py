@@ -47,13 +47,10 @@ def command(
     """
     from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.cli.generate import check_numbers
-    from emoji_adapter.cli.output import check_output
-    from emoji_adapter.cli.table import library_versions, show
+    from emoji_adapter.cli.table import check_table_outputs, library_versions, show
 
     check_numbers(guidance=guidance)
-    for file, suffix, flag in ((json_file, ".json", "--json"), (report, ".html", "--report")):
-        if file is not None:
-            check_output(file, [suffix], flag)
+    check_table_outputs(json_file, report)
     plan = table_plan(rows, row or [], checkpoint, adapter)
     where = resolve_device(device)
 

@@ -5,6 +5,19 @@ from pathlib import Path
 from typing import Any
 
 
+def check_table_outputs(json_file: Path | None, report: Path | None) -> None:
+    """Refuse files that cannot be written, before anything is drawn.
+
+    Raises:
+        InputError: see `check_output`.
+    """
+    from emoji_adapter.cli.output import check_output
+
+    for file, suffix, flag in ((json_file, ".json", "--json"), (report, ".html", "--report")):
+        if file is not None:
+            check_output(file, [suffix], flag)
+
+
 def run_table(
     load: Any, benchmark: Any, judges: Any, rows: Any, settings: Any, swapper: Any, keep: Path | None
 ) -> Any:

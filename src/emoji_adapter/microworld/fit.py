@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -16,10 +16,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
 
 from emoji_adapter.microworld.splits import stream
+from emoji_adapter.models.precision import half_autocast, multiplies_half_faster
 from emoji_adapter.renderer.parameters import FaceParameters
 from emoji_adapter.renderer.render import Rendered, render
 
@@ -72,17 +72,11 @@ class Workshop:
     @property
     def half(self) -> bool:
         """Whether this device multiplies bfloat16 faster than float32."""
-        return self.device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+        return self.device.type in ("cpu", "cuda") and multiplies_half_faster(self.device)
 
-    @contextlib.contextmanager
-    def autocast(self) -> Iterator[None]:
-        """bfloat16 where that is fast; then on a CPU without its fused attention, whose backward is slow."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            if self.device.type == "cpu" and self.half:
-                with sdpa_kernel(SDPBackend.MATH):
-                    yield
-            else:
-                yield
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """bfloat16 where that is fast."""
+        return half_autocast(self.device, enabled=self.half)
 
 
 def save_atomically(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, KwargsHandler
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from emoji_adapter.checkpoints.format import load_adapter
 from emoji_adapter.data.dataset import PreparedSet, check_models
@@ -20,6 +18,7 @@ from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.layer_choice import with_expression_layers
+from emoji_adapter.models.precision import half_autocast, multiplies_half_faster
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.losses import Diffusion
@@ -61,16 +60,9 @@ class Session:
         """The training device."""
         return self.accelerator.device
 
-    @contextlib.contextmanager
-    def autocast(self) -> Iterator[None]:
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The arithmetic of everything but the U-Net, which is cast as a whole."""
-        half = half_precision(self.config, self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            if half and self.device.type == "cpu":  # the backward of fused attention is slow there
-                with sdpa_kernel(SDPBackend.MATH):
-                    yield
-            else:
-                yield
+        return half_autocast(self.device, enabled=half_precision(self.config, self.device))
 
 
 def open_session(config: TrainingConfig, data: PreparedSet, device: str | None = None) -> Session:
@@ -140,7 +132,7 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
 def half_precision(config: TrainingConfig, device: torch.device) -> bool:
     """Whether a run computes in bfloat16; if left open, where the device multiplies it faster."""
     if config.precision == "auto":
-        return device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+        return multiplies_half_faster(device)
     return config.precision == "bf16"
 
 
@@ -150,7 +142,7 @@ def freeze(pipe: Any, device: torch.device, *, half: bool) -> None:
     pipe.to(device)
     if half:
         pipe.to(torch.bfloat16)
-        if device.type == "cpu":  # as in `Session.autocast`
+        if device.type == "cpu":  # as in `half_autocast`
             pipe.unet.set_attn_processor(AttnProcessor())
     for component in pipe.components.values():
         if isinstance(component, nn.Module):

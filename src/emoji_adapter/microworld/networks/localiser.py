@@ -18,7 +18,7 @@ class FaceLocaliser(nn.Module):
     """Picture to an aligned crop, by five landmarks read from the whole picture.
 
     Args:
-        zoom: below 1 the crop shows more around the face; see `align.template`.
+        zoom: below 1 the crop shows more around the face; see `arcface_template`.
     """
 
     def __init__(self, zoom: float):
