@@ -1,14 +1,15 @@
-"""Captions name the scene, never the person; the tokenizer knows their words."""
+"""What captions name, and whether the tokenizer knows their words."""
 
 import random
 
 import torch
 
-from emoji_adapter.microworld.captions import caption, contradiction, expression_words, prompt
+from emoji_adapter.microworld.captions import caption, captions, contradiction, prompt, vocabulary_text
+from emoji_adapter.microworld.descriptions import PERSON_WORDS, expression_words, part_words, person_words
 from emoji_adapter.microworld.splits import pictures
 from emoji_adapter.microworld.stages.language import make_tokenizer, tokenize
 from emoji_adapter.renderer.blendshapes import DRAWN
-from emoji_adapter.renderer.parameters import sample_identity
+from emoji_adapter.renderer.parameters import IDENTITY_NAMES, sample, sample_identity
 from emoji_adapter.renderer.vocabulary import BACKGROUNDS, STYLES
 
 
@@ -24,7 +25,42 @@ def test_words_of_expressions() -> None:
     assert expression_words(expression(eyeLookOutLeft=1, eyeLookInRight=1)) == ["looking right"]
 
 
-def test_the_person_does_not_change_the_caption() -> None:
+def person(**values: float) -> torch.Tensor:
+    return torch.tensor([values.get(name, 0.0) for name in IDENTITY_NAMES])
+
+
+def test_parts_of_a_face_are_named_by_side_as_seen() -> None:
+    assert part_words(expression()) == []
+    assert part_words(expression(eyeBlinkLeft=1, browDownRight=1)) == ["right eye closed", "left brow lowered"]
+    assert part_words(expression(jawOpen=0.3)) == ["mouth ajar"]
+    assert part_words(expression(jawOpen=1.0)) == ["mouth gaping"]
+
+
+def test_people_are_described_by_what_can_be_seen_of_them() -> None:
+    middling = person_words(person())
+    assert {"tanned", "wavy", "blond", "greeneyed"} == set(middling)
+    assert {"porcelain", "raven", "freckled", "bigeared"} <= set(
+        person_words(person(skin_tone=-1, hair_hue=-1, freckles=1, ear_size=1))
+    )
+    bald = person_words(person(hair_kind=-1, hair_hue=-1, fringe=1))
+    assert "bald" in bald
+    assert not {"raven", "fringed", "straight"} & set(bald)
+    assert len(set(PERSON_WORDS)) == len(PERSON_WORDS)
+
+
+def test_captions_of_the_base_model_describe_the_person_and_fit_the_text_encoder() -> None:
+    drawn = sample(500, torch.Generator().manual_seed(0))
+    texts = captions(drawn, 0, describe=0.7)
+    described = sum(any(word in PERSON_WORDS for word in text.replace(",", "").split()) for text in texts)
+    assert 300 < described < 400
+    tokenizer = make_tokenizer()
+    assert all(len(tokenizer(text).input_ids) < 70 for text in texts)
+    known = {word for text in vocabulary_text() for word in text.replace(",", "").split()}
+    assert {word for text in texts for word in text.replace(",", "").split()} <= known
+    assert all(len(tokenizer.tokenize(word)) == 1 for word in known)
+
+
+def test_other_captions_do_not_name_the_person() -> None:
     one = pictures("train", 20, 0)
     other = one.replace(identity=sample_identity(20, torch.Generator().manual_seed(1)))
     for row in range(20):

@@ -81,3 +81,15 @@ def test_loss_is_each_rows_own_weighted_mean_square():
     predicted = torch.zeros(2, 1, 2, 2)
     target = torch.stack([torch.full((1, 2, 2), 1.0), torch.full((1, 2, 2), 3.0)])
     assert diffusion_loss(predicted, target, torch.tensor([1.0, 0.5])).tolist() == [1.0, 4.5]
+
+
+def test_timesteps_cover_the_schedule_and_shift_towards_the_noise() -> None:
+    diffusion = Diffusion(torch.linspace(0.99, 0.01, 1000), "epsilon")
+    generator = torch.Generator().manual_seed(0)
+    even = diffusion.timesteps(20_000, generator)
+    assert even.min() == 0
+    assert even.max() == 999
+    assert abs(even.float().median() - 500) < 15
+    shifted = diffusion.timesteps(20_000, generator, shift=3.0)
+    assert shifted.max() == 999
+    assert abs(shifted.float().median() - 750) < 10

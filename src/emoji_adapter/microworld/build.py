@@ -20,9 +20,8 @@ from emoji_adapter.microworld.splits import stream
 log = logging.getLogger(__name__)
 
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "language": ("language:build", ()),
-    "text": ("language:build_text", ("language",)),
-    "vision": ("language:build_vision", ("language",)),
+    "text": ("language:build_text", ()),
+    "vision": ("language:build_vision", ("text",)),
     "autoencoder": ("autoencoder:build", ()),
     "recogniser": ("faces:build_recogniser", ()),
     "identity_judge": ("judges:build_identity", ()),

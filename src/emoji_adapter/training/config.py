@@ -163,6 +163,8 @@ class TrainingConfig:
     """Decay of the averaged weights, reached by (1 + step) / (10 + step)."""
     min_snr_gamma: float | None = None
     """Min-SNR loss weight (Hang et al. 2023, arXiv 2303.09556); None = all timesteps weigh the same."""
+    timestep_shift: float = 1.0
+    """How much oftener timesteps of high noise are drawn, see `Diffusion.timesteps`; not in the ICA stage."""
     blendshape_share: float = 0.3
     """Share of the rows whose expression comes as 52 blendshapes instead of a picture (expression stage)."""
     drops: DropConfig = field(default_factory=DropConfig)
@@ -191,7 +193,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         self._check_positive(
-            "steps", "batch", "accumulate", "log_every", "checkpoint_every", "keep", "learning_rate"
+            "steps", "batch", "accumulate", "log_every", "checkpoint_every", "keep", "learning_rate",
+            "timestep_shift",
         )
         if not 0 <= self.blendshape_share <= 1:
             raise InputError(f"blendshape_share must lie in [0, 1], got {self.blendshape_share}.")

@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Generator, Tensor
 
 from emoji_adapter.errors import InputError
 
@@ -53,6 +53,16 @@ class Diffusion:
     def __len__(self) -> int:
         """Return T, the number of training timesteps."""
         return len(self.alphas_cumprod)
+
+    def timesteps(self, count: int, generator: Generator, shift: float = 1.0) -> Int[Tensor, " count"]:
+        """Draw timesteps, evenly, or moved towards the noise: shift u / (1 + (shift - 1) u) of T.
+
+        Half of them then lie above T shift / (1 + shift) (Esser et al. 2024, arXiv 2403.03206, eq. 23, there
+        for the size of pictures). Conditions tell most where little of the picture is seen.
+        """
+        u = torch.rand(count, generator=generator, device=generator.device)
+        steps = len(self)
+        return (steps * shift * u / (1 + (shift - 1) * u)).long().clamp_max(steps - 1)
 
     def noisy(
         self, x_0: Float[Tensor, "B C h w"], eps: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]

@@ -143,7 +143,7 @@ class IdentityStage:
             identity=rows.identity.float(),
             identity_scale=(~drop_identity).float(),
         )
-        return denoising_loss(models, rows, conditions, draw.generator, self.config.min_snr_gamma)
+        return denoising_loss(models, rows, conditions, draw.generator, self.config)
 
 
 class ExpressionStage:
@@ -166,7 +166,7 @@ class ExpressionStage:
         config = self.config
         dropped = draw_drops(len(rows), config.drops, draw.generator, rows.latents.device)
         conditions = expression_conditions(config, models.expression_encoder, rows, draw, dropped)
-        return denoising_loss(models, rows, conditions, draw.generator, config.min_snr_gamma)
+        return denoising_loss(models, rows, conditions, draw.generator, config)
 
 
 def expression_conditions(
@@ -213,7 +213,7 @@ def without_text(rows: Rows, dropped: Tensor) -> Tensor:
 
 
 def denoising_loss(
-    models: StepModels, rows: Rows, conditions: Conditions, generator: Generator, gamma: float | None
+    models: StepModels, rows: Rows, conditions: Conditions, generator: Generator, config: TrainingConfig
 ) -> Float[Tensor, " B"]:
     """Diffusion loss of each row: one noise, one timestep, one forward pass of the U-Net.
 
@@ -222,14 +222,15 @@ def denoising_loss(
         rows: the targets.
         conditions: what the U-Net is told.
         generator: of noise and timesteps, on the rows' device.
-        gamma: see `Diffusion.weight`.
+        config: weight of the loss and density of the timesteps.
     """
     x_0 = rows.latents.float()
     eps = torch.randn(x_0.shape, generator=generator, device=x_0.device)
-    t = torch.randint(len(models.diffusion), (len(rows),), generator=generator, device=x_0.device)
+    t = models.diffusion.timesteps(len(rows), generator, config.timestep_shift)
     keys_values = models.conditioner(conditions)
     predicted = predict(models, models.diffusion.noisy(x_0, eps, t), t, conditions.text, keys_values)
-    return diffusion_loss(predicted, models.diffusion.target(x_0, eps, t), models.diffusion.weight(t, gamma))
+    weight = models.diffusion.weight(t, config.min_snr_gamma)
+    return diffusion_loss(predicted, models.diffusion.target(x_0, eps, t), weight)
 
 
 def predict(

@@ -39,7 +39,7 @@ class StockIdentityStage:
             identity=rows.identity.float() * (~dropped).float()[:, None],
             identity_scale=torch.ones_like(dropped, dtype=torch.float32),
         )
-        return denoising_loss(models, rows, conditions, draw.generator, self.config.min_snr_gamma)
+        return denoising_loss(models, rows, conditions, draw.generator, self.config)
 
 
 class StockExpressionStage:
@@ -69,4 +69,4 @@ class StockExpressionStage:
             features=features * (~dropped).to(features.dtype)[:, None, None],
             expression_scale=torch.ones_like(absent),
         )
-        return denoising_loss(models, rows, conditions, draw.generator, self.config.min_snr_gamma)
+        return denoising_loss(models, rows, conditions, draw.generator, self.config)

@@ -1,9 +1,8 @@
-"""Tokenizer, text encoder and expression encoder: a small CLIP, by contrast and masked reconstruction.
+"""Tokenizer, text encoder and expression encoder: a small CLIP.
 
 The expression encoder must be as entangled as the real CLIP, so it never sees the renderer's parameters:
-captions name style, background, accessory and coarsely the expression; identity is in its features only
-because masked pixels must be guessed (He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners";
-Radford et al. 2021, CLIP).
+it learns by contrast with captions (Radford et al. 2021, CLIP) and by guessing masked pixels (He et al. 2022,
+"Masked Autoencoders Are Scalable Vision Learners").
 """
 
 import json
@@ -24,13 +23,15 @@ from transformers import (
 
 from emoji_adapter.faces.batched import crop_batch
 from emoji_adapter.faces.crop import ExpressionCrop
-from emoji_adapter.microworld.captions import captions, vocabulary_text
+from emoji_adapter.microworld.captions import PHRASES, captions, vocabulary_text
 from emoji_adapter.microworld.fit import Loss, Workshop, fit
 from emoji_adapter.microworld.networks.landmark_jitter import jitter
-from emoji_adapter.renderer.parameters import sample
+from emoji_adapter.renderer.parameters import FaceParameters, sample
 
 WIDTH, SIDE, PATCH = 128, 112, 14
 MEAN, STD = 0.5, 0.25
+DESCRIBE = 0.7
+"""How often captions for the towers and the base model describe the person and the parts of the face."""
 
 
 def make_tokenizer() -> CLIPTokenizer:
@@ -120,10 +121,7 @@ def lesson(model: Clip, shop: Workshop, tokenizer: CLIPTokenizer) -> Loss:
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         parameters = sample(batch, generator)
         rendered = shop.render(parameters)
-        seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        tokens = tokenize(tokenizer, captions(parameters.to("cpu"), seed, share_expression=0.8)).to(
-            shop.device
-        )
+        tokens = tokenize(tokenizer, _captions(parameters, generator)).to(shop.device)
         half = batch // 2
         whole = F.interpolate(rendered.image[:half], SIDE, mode="bilinear", antialias=True)
         faces = crop_batch(rendered.image, jitter(rendered.landmarks, generator), crop)
@@ -135,52 +133,51 @@ def lesson(model: Clip, shop: Workshop, tokenizer: CLIPTokenizer) -> Loss:
     return loss
 
 
-def build(shop: Workshop) -> None:
-    """Train both towers and save tokenizer, text encoder and expression encoder in their own formats."""
-    tokenizer = make_tokenizer()
-    model = Clip(len(tokenizer))
-    if shop.warm:
-        warm_text(model, shop.warm)
-        warm_vision(model, shop.warm)
-    trained = fit(shop, "language", model, lesson(model, shop, tokenizer))
-    _save_text(trained, tokenizer, shop.out)
-    save_vision(trained, shop.out)
-
-
 def build_text(shop: Workshop) -> None:
-    """Go on with the text tower until each state at and after the end of a caption names all its words.
+    """Train the text tower until each state at and after the end of a caption names all that it says.
 
-    Of the 77 states that cross-attention looks at, some sixty lie there; what they do not say, a small U-Net
-    does not learn to draw (our finding: it drew styles and backgrounds, which they said, and no hats).
+    Of the 77 states that cross-attention looks at, some fifty lie there; what they do not say, a small U-Net
+    does not learn to draw (our finding: beside a text tower trained by contrast it drew styles and
+    backgrounds, which those states said, and no hats).
     """
     tokenizer = make_tokenizer()
     model = _Speller(Clip(len(tokenizer)), len(tokenizer))
-    warm_text(model.clip, shop.warm or shop.out)
+    if shop.warm:
+        warm_text(model.clip, shop.warm)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
-        parameters = sample(batch, generator).to("cpu")
-        seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-        return model(tokenize(tokenizer, captions(parameters, seed, share_expression=0.8)).to(shop.device))
+        texts = _captions(sample(batch, generator), generator)
+        return model(tokenize(tokenizer, texts).to(shop.device), _phrases(texts).to(shop.device))
 
     _save_text(fit(shop, "text", model, loss).clip, tokenizer, shop.out)
 
 
+def _captions(parameters: FaceParameters, generator: torch.Generator) -> list[str]:
+    seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+    return captions(parameters.to("cpu"), seed, describe=DESCRIBE)
+
+
+def _phrases(texts: list[str]) -> Tensor:
+    """Which of `PHRASES` each caption holds, (texts, phrases)."""
+    return torch.tensor([[float(p in parts) for p in PHRASES] for parts in (t.split(", ") for t in texts)])
+
+
 class _Speller(nn.Module):
-    """A text tower and a linear reading of the words of a caption from each state after its end."""
+    """A text tower and a linear reading of words and phrases of a caption from each state after its end."""
 
     def __init__(self, clip: Clip, vocabulary: int):
         super().__init__()
         self.clip = clip.requires_grad_(False)
         self.clip.text.text_model.requires_grad_(True)
-        self.words = nn.Linear(WIDTH, vocabulary)
+        self.read = nn.Linear(WIDTH, vocabulary + len(PHRASES))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Cross-entropy of each word's presence, over the states from the end of the caption on."""
+    def forward(self, tokens: Tensor, phrases: Tensor) -> Tensor:
+        """Cross-entropy of each word's and phrase's presence, over the states from the end on."""
         states = self.clip.text.text_model(input_ids=tokens).last_hidden_state
         after = (tokens == self.clip.text.config.eos_token_id).float()
-        present = torch.zeros(len(tokens), self.words.out_features, device=tokens.device)
-        present.scatter_(1, tokens, 1.0)
-        logits = self.words(states).float()
+        words = torch.zeros(len(tokens), self.read.out_features - len(PHRASES), device=tokens.device)
+        present = torch.cat([words.scatter_(1, tokens, 1.0), phrases], dim=1)
+        logits = self.read(states).float()
         entropy = F.binary_cross_entropy_with_logits(
             logits, present[:, None].expand_as(logits), reduction="none"
         ).sum(-1)
@@ -188,15 +185,13 @@ class _Speller(nn.Module):
 
 
 def build_vision(shop: Workshop) -> None:
-    """Go on with the vision tower beside the finished text encoder, which checkpoints are trained on.
-
-    The text tower is locked, its projection learnt anew (the reverse of Zhai et al. 2022, LiT).
-    """
+    """Train the vision tower beside the finished text encoder, which is locked (Zhai et al. 2022, LiT)."""
     tokenizer = make_tokenizer()
     model = Clip(len(tokenizer))
     warm_text(model, shop.out)
     model.text.text_model.requires_grad_(False)
-    warm_vision(model, shop.warm or shop.out)
+    if shop.warm:
+        warm_vision(model, shop.warm)
     save_vision(fit(shop, "vision", model, lesson(model, shop, tokenizer)), shop.out)
 
 
