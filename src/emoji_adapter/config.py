@@ -113,6 +113,29 @@ def load_config(cls: type[T], path: str | Path, overrides: Iterable[str] = ()) -
     return from_mapping(cls, mapping, name=str(path))
 
 
+def recipe_path(recipe: str | Path, folder: Path) -> Path:
+    """Path of a recipe: the name of a packaged one, or a YAML file of one's own.
+
+    Args:
+        recipe: a name, or a path that ends in .yaml or .yml.
+        folder: of the packaged ones.
+
+    Raises:
+        InputError: no packaged recipe of this name.
+    """
+    path = Path(recipe)
+    if path.suffix in {".yaml", ".yml"}:
+        return path
+    path = folder / f"{recipe}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(item.stem for item in folder.glob("*.yaml")))
+        raise InputError(
+            f"There is no recipe {str(recipe)!r}. Packaged: {known}; or give the path of a YAML file, ending "
+            "in .yaml."
+        )
+    return path
+
+
 def save_config(config: Any, path: str | Path) -> None:
     """Write a dataclass as YAML, whole or not at all."""
     path = Path(path)

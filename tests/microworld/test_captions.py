@@ -31,7 +31,10 @@ def person(**values: float) -> torch.Tensor:
 
 def test_parts_of_a_face_are_named_by_side_as_seen() -> None:
     assert part_words(expression()) == []
-    assert part_words(expression(eyeBlinkLeft=1, browDownRight=1)) == ["right eye closed", "left brow lowered"]
+    assert part_words(expression(eyeBlinkLeft=1, browDownRight=1)) == [
+        "right eye closed",
+        "left brow lowered",
+    ]
     assert part_words(expression(jawOpen=0.3)) == ["mouth ajar"]
     assert part_words(expression(jawOpen=1.0)) == ["mouth gaping"]
 

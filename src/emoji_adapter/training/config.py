@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from emoji_adapter.config import load_config, to_mapping
+from emoji_adapter.config import load_config, recipe_path, to_mapping
 from emoji_adapter.errors import InputError
 from emoji_adapter.training.ica_config import ICAConfig as ICAConfig
 
@@ -193,7 +193,13 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         self._check_positive(
-            "steps", "batch", "accumulate", "log_every", "checkpoint_every", "keep", "learning_rate",
+            "steps",
+            "batch",
+            "accumulate",
+            "log_every",
+            "checkpoint_every",
+            "keep",
+            "learning_rate",
             "timestep_shift",
         )
         if not 0 <= self.blendshape_share <= 1:
@@ -220,15 +226,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> TrainingCo
     Raises:
         InputError: no such recipe or file, an unknown key, or a value out of range.
     """
-    path = Path(recipe)
-    if path.suffix not in {".yaml", ".yml"}:
-        path = recipes_folder() / f"{recipe}.yaml"
-        if not path.is_file():
-            raise InputError(
-                f"There is no recipe {str(recipe)!r}. Packaged: {', '.join(recipe_names())}; or give the "
-                "path of a YAML file, ending in .yaml."
-            )
-    return load_config(TrainingConfig, path, overrides)
+    return load_config(TrainingConfig, recipe_path(recipe, recipes_folder()), overrides)
 
 
 def recipe_names() -> list[str]:

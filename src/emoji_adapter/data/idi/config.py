@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from emoji_adapter.config import load_config
+from emoji_adapter.config import load_config, recipe_path
 from emoji_adapter.errors import InputError
 
 HARMLESS = frozenset({"shards"})
@@ -103,14 +103,5 @@ def load_idi(recipe: str | Path, overrides: Iterable[str] = ()) -> IdiConfig:
     Raises:
         InputError: no such recipe or file, an unknown key, or a value out of range.
     """
-    path = Path(recipe)
-    if path.suffix not in {".yaml", ".yml"}:
-        folder = Path(str(resources.files("emoji_adapter") / "data" / "idi" / "recipes"))
-        path = folder / f"{recipe}.yaml"
-        if not path.is_file():
-            known = ", ".join(sorted(item.stem for item in folder.glob("*.yaml")))
-            raise InputError(
-                f"There is no recipe {str(recipe)!r}. Packaged: {known}; or give the path of a YAML file, "
-                "ending in .yaml."
-            )
-    return load_config(IdiConfig, path, overrides)
+    folder = Path(str(resources.files("emoji_adapter") / "data" / "idi" / "recipes"))
+    return load_config(IdiConfig, recipe_path(recipe, folder), overrides)
