@@ -108,7 +108,10 @@ _PARTS: dict[str, str] = {
     "jaw": "jaw to the {}",
 }  # fmt: skip
 _SIDES = {"Left": "right", "Right": "left"}  # the subject's own -> as the viewer sees it
-_GRADES = {"jawOpen": (("mouth ajar", 0.2, 0.55), ("mouth gaping", 0.55, 2.0)), "browInnerUp": (("worried brows", 0.3, 2.0),)}  # fmt: skip
+_GRADES: dict[str, tuple[tuple[str, float, float], ...]] = {
+    "jawOpen": (("mouth ajar", 0.2, 0.55), ("mouth gaping", 0.55, 2.0)),
+    "browInnerUp": (("worried brows", 0.3, 2.0),),
+}
 PART_WORDS: tuple[str, ...] = (
     *(words.format(side) for words in _PARTS.values() for side in _SIDES.values()),
     *(word for grades in _GRADES.values() for word, _, _ in grades),
