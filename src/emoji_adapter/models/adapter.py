@@ -138,10 +138,10 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         expression_layers: str | Sequence[str] = "all",
         **config: Any,
     ) -> "EmojiAdapter":
-        """A fresh adapter that fits a U-Net and, until trained, does not change its output at all.
+        """A fresh adapter that fits a U-Net.
 
-        Keys start as the U-Net's own text keys (IP-Adapter's choice), values at zero (ours: a branch that
-        has learned nothing yet does no harm).
+        Keys and values start as the U-Net's own for text (IP-Adapter's choice), so that a token that is like
+        the text state of "freckled" does what that word does: only tokens have to be learnt from nothing.
 
         Args:
             unet: a `UNet2DConditionModel`.
@@ -164,10 +164,11 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         )
         for to_k, to_v in adapter._projections().values():
             for name in to_k.dims:
-                text_keys = attention_of(unet, name).to_k
-                assert text_keys is not None  # cross-attention always has its own
-                to_k[name].set_to(text_keys.weight)
-                to_v[name].set_to_zero()
+                text = attention_of(unet, name)
+                assert text.to_k is not None  # cross-attention always has its own
+                assert text.to_v is not None
+                to_k[name].set_to(text.to_k.weight)
+                to_v[name].set_to(text.to_v.weight)
         return adapter
 
     @property

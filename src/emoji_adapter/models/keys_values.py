@@ -42,11 +42,6 @@ class Projection(nn.Module):
         self.up.copy_(left[:, : self.rank] * roots)
         self.down.copy_(roots[:, None] * right[: self.rank])
 
-    @torch.no_grad()
-    def set_to_zero(self) -> None:
-        """Makes the whole matrix zero, in a way that it can be trained away from."""
-        (self.weight if self.rank is None else self.up).zero_()
-
 
 class LayerProjections(nn.Module):
     """One projection for each of some layers of a U-Net.
