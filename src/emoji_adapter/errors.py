@@ -41,6 +41,10 @@ class WeightsNotFoundError(EmojiAdapterError, FileNotFoundError):
     """A weight file or folder is missing."""
 
 
+class HubError(EmojiAdapterError, OSError):
+    """The Hugging Face Hub refuses a request, or a transfer broke off."""
+
+
 class WeightsFormatError(EmojiAdapterError, ValueError):
     """A weight file is damaged or holds another kind of model than is needed."""
 

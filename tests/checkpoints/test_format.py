@@ -215,6 +215,6 @@ def test_a_hub_id_is_looked_up_with_its_revision(tmp_path, saved):
     where = {"cache_dir": tmp_path / "cache", "local_files_only": True, "subfolder": "sub"}
     assert same(load_adapter("somebody/faces", revision="v2", **where), adapter)
     with pytest.raises(
-        WeightsNotFoundError, match=r"'somebody/faces' holds no .* in sub, or it is not in the cache"
+        WeightsNotFoundError, match=r"'somebody/faces', which is no folder .* sub/diff.* is not in the cache"
     ):
         load_adapter("somebody/faces", revision="v3", **where)

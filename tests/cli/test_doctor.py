@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from emoji_adapter.cli import main
-from emoji_adapter.cli.doctor import PARTS, photo_packs, weights
+from emoji_adapter.cli.doctor import PARTS, face_packs, providers, weights
 from emoji_adapter.config import WEIGHTS_VARIABLE
 
 
@@ -42,14 +42,36 @@ def test_a_damaged_card_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_packs_for_photographs_are_looked_up_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    folder = tmp_path / ".insightface" / "models" / "buffalo_l"
+    folder = tmp_path / ".insightface" / "models" / "buffalo_l" / "buffalo_l"  # as antelopev2 unzips
     folder.mkdir(parents=True)
     (folder / "w600k_r50.onnx").touch()
-    have, lack = photo_packs()
+    have, lack = face_packs()
     assert have.good
-    assert "non-commercial" in have.state
+    assert have.state == f"{folder}, non-commercial research only"
     assert not lack.good
-    assert "FaceAnalysis('antelopev2')" in lack.advice
+    assert "non-commercial" in lack.state
+    assert "FaceAnalyzer('antelopev2')" in lack.advice
+
+
+def test_own_packs_are_listed_with_their_licence_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("mine", "yours"):
+        folder = tmp_path / ".insightface" / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "rec.onnx").touch()
+    (tmp_path / ".insightface" / "models" / "mine" / "LICENSE").touch()
+    mine, yours = face_packs()[2:]
+    assert (mine.what, yours.what) == ("own face pack mine", "own face pack yours")
+    assert mine.state.endswith("mine/LICENSE")
+    assert "no LICENSE file" in yours.state
+
+
+def test_where_face_networks_run_is_told() -> None:
+    (found,) = providers()
+    assert found.state.startswith("run on ")
+    assert "CPU" in found.state
 
 
 def test_the_packaged_weights_are_complete(capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,11 +143,10 @@ def test_nothing_is_printed(face_pack, drawn, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_pack_is_known_by_its_name_also_when_its_folder_is_given(face_pack, tmp_path):
+def test_a_pack_is_known_by_its_name_also_when_its_folder_is_given(face_pack):
     assert FaceAnalyzer().pack_id == "micro"
     assert FaceAnalyzer(face_pack).pack_id == "micro"
     assert FaceAnalyzer("buffalo_l").pack_id == "buffalo_l"
-    assert FaceAnalyzer(tmp_path / "mine").pack_id == "mine"
 
 
 def test_a_missing_pack_is_refused_in_words_at_the_first_use(tmp_path, drawn):

@@ -56,6 +56,7 @@ def load_adapter(
 
     Raises:
         WeightsNotFoundError: nothing is there.
+        HubError: the Hub refuses the token, or the download broke off.
         AdapterFormatError: not an adapter, damaged, of a later format, or with unknown or missing weights.
         AdapterMismatchError: it does not fit `unet`.
     """

@@ -4,11 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
-
 from emoji_adapter.config import packaged_part
 from emoji_adapter.errors import AdapterFormatError, WeightsNotFoundError
+from emoji_adapter.hub.download import fetch
 
 MICRO = "micro"
 """The name of the embedded default."""
@@ -55,6 +53,7 @@ def adapter_file(
 
     Raises:
         WeightsNotFoundError: nothing is there.
+        HubError: the Hub refuses the token, or the download broke off.
         AdapterFormatError: only a pickle is there, or the file is no safetensors file.
     """
     _refuse_other_formats(weight_name or WEIGHT_NAME)
@@ -66,7 +65,7 @@ def adapter_file(
         return _in_folder(path / (subfolder or ""), weight_name or WEIGHT_NAME)
     if path.suffix in (*PICKLES, ".safetensors") or not _is_hub_id(name):
         raise _not_found(name)
-    return _from_hub(str(name), subfolder, weight_name or WEIGHT_NAME, **hub)
+    return fetch(str(name), weight_name or WEIGHT_NAME, subfolder=subfolder, **hub)
 
 
 def _in_folder(folder: Path, weight_name: str) -> Path:
@@ -79,26 +78,6 @@ def _in_folder(folder: Path, weight_name: str) -> Path:
         f"{folder} holds no {weight_name}; found {', '.join(there) or 'nothing'}. Name the folder that "
         "`save_pretrained` wrote, or pass subfolder= or weight_name=."
     )
-
-
-def _from_hub(repo: str, subfolder: str | None, weight_name: str, **hub: Any) -> Path:
-    try:
-        return Path(hf_hub_download(repo, weight_name, subfolder=subfolder, **hub))
-    except RepositoryNotFoundError as error:
-        reason = (
-            "there is no such folder here and no such repository on the Hub (or it is private: pass token=)"
-        )
-        raise WeightsNotFoundError(f"Cannot load the adapter {repo!r}: {reason}.") from error
-    except EntryNotFoundError as error:
-        raise WeightsNotFoundError(
-            f"{repo!r} holds no {weight_name}{f' in {subfolder}' if subfolder else ''}, or it is not in the "
-            "cache. Pass subfolder= or weight_name=, or go online once."
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise WeightsNotFoundError(
-            f"Cannot fetch {repo!r} from the Hub ({type(error).__name__}: {error}). There is no such folder "
-            "here; check the name and the connection."
-        ) from error
 
 
 def _is_hub_id(name: str | Path) -> bool:

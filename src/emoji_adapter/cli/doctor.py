@@ -23,8 +23,6 @@ PARTS = {
 }
 """A file of each part of the embedded weights, by which it is known."""
 
-PHOTO_PACKS = ("buffalo_l", "antelopev2")
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -51,7 +49,7 @@ def command() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    findings = [*packages(), *devices(), *weights(), *photo_packs()]
+    findings = [*packages(), *devices(), *providers(), *weights(), *face_packs()]
     table = Table("", "what", "state", "what to do", show_edge=False)
     for finding in findings:
         mark = "[green]✓[/]" if finding.good else "[red]✗[/]" if finding.needed else "[yellow]-[/]"
@@ -107,16 +105,39 @@ def weights() -> list[Finding]:
     return found
 
 
-def photo_packs() -> list[Finding]:
-    """Packs of insightface for photographs, which its authors license for non-commercial research only."""
+def face_packs() -> list[Finding]:
+    """Packs of insightface for photographs, and own packs beside them, with their licences."""
+    from emoji_adapter.faces.packs import PHOTO_PACKS, home, networks_in
+
     found = []
-    for name in PHOTO_PACKS:
-        folder = Path.home() / ".insightface" / "models" / name
-        there = any(folder.rglob("*.onnx")) if folder.is_dir() else False
-        state = f"{folder}, non-commercial research only" if there else "not downloaded, for photographs only"
-        advice = f"python -c \"from insightface.app import FaceAnalysis; FaceAnalysis('{name}')\""
-        found.append(Finding(f"insightface {name}", state, there, "" if there else advice))
+    for pack in PHOTO_PACKS.values():
+        folder = networks_in(home() / pack.name)
+        state = f"{folder}, {pack.licence}" if folder else f"not downloaded; {pack.licence}"
+        call = f"from emoji_adapter import FaceAnalyzer; FaceAnalyzer('{pack.name}').recogniser"
+        advice = "" if folder else f'for photographs, {pack.megabytes} MB: python -c "{call}"'
+        found.append(Finding(f"insightface {pack.name}", state, folder is not None, advice))
+    for folder in sorted(home().glob("*/")):
+        networks = networks_in(folder)
+        if networks is not None and folder.name not in PHOTO_PACKS:
+            licences = sorted(file.name for file in networks.glob("LICEN[CS]E*"))
+            told = f"licence: {networks / licences[0]}" if licences else "no LICENSE file beside it"
+            found.append(Finding(f"own face pack {folder.name}", f"{networks}, {told}"))
     return found
+
+
+def providers() -> list[Finding]:
+    """Where the networks of faces run."""
+    try:
+        from emoji_adapter.faces.providers import usable
+
+        names = usable(None)
+    except ImportError:
+        return [Finding("face networks", "unknown without onnxruntime and insightface", False)]
+    return [
+        Finding(
+            "face networks", f"run on {', '.join(name.removesuffix('ExecutionProvider') for name in names)}"
+        )
+    ]
 
 
 def _card(file: Path) -> Finding:

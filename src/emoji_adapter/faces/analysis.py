@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from emoji_adapter.config import packaged_part, packaged_weights
 from emoji_adapter.errors import (
     FaceError,
     FaceTooSmallError,
@@ -23,16 +22,19 @@ from emoji_adapter.errors import (
     NoFaceError,
     SeveralFacesError,
     WeightsFormatError,
-    WeightsNotFoundError,
 )
 from emoji_adapter.faces.geometry import GREY
 from emoji_adapter.faces.images import ImageSource, load_image
+from emoji_adapter.faces.packs import MICRO, PHOTO_PACKS, known_name, pack_folder, pack_id
+from emoji_adapter.faces.providers import usable
 from emoji_adapter.faces.suppression import without_nested
 from emoji_adapter.types import Face
 
-MICRO = "micro"
-PHOTO_PACKS = ("buffalo_l", "antelopev2")
-"""insightface's packs for photographs. Their weights are for non-commercial research only."""
+FALLBACK_SIZES = (640, 512, 320, 160)
+"""Sides that a picture is brought to, one after the other, where the usual ones show no face (our choice).
+
+A detector of photographs misses faces that are much larger or smaller than those it was trained with.
+"""
 
 FacePolicy = str | int
 """Which face of several: "largest", "raise" (several are an error), or an index into them, largest first."""
@@ -44,42 +46,56 @@ _loading = threading.Lock()
 class FaceAnalyzer:
     """Detector and recogniser of one insightface pack, loaded at the first use.
 
-    Attributes:
-        pack_id: name of the pack, which an adapter's metadata records: embeddings of different packs cannot
-            be exchanged.
-
     Args:
         pack: "micro" (embedded; drawn faces only), "buffalo_l" or "antelopev2" (photographs; downloaded by
-            insightface), or a folder with a detector and a recogniser in ONNX.
-        providers: execution providers of onnxruntime; None takes CUDA where there is one.
+            insightface), a folder with a detector and a recogniser in ONNX, or the name of such a folder in
+            `~/.insightface/models`.
+        providers: execution providers of onnxruntime, best first; those that it lacks are left out. None
+            takes CoreML or CUDA where there is one, and the CPU.
         det_thresh: detections of a lower score are left out, in [0, 1].
         threads: threads of onnxruntime, None for all cores. Set 1 in worker processes.
         det_size: (width, height) the detector runs at; None is insightface's default, 128 and 640 jointly.
+        fallback_sizes: sides tried one after the other where no face is found; None is `FALLBACK_SIZES`, or
+            nothing for "micro" (its figures are measured without) and where `det_size` is given.
     """
 
     def __init__(
         self,
         pack: str | Path = MICRO,
         *,
-        providers: Sequence[str] | None = None,
+        providers: Sequence[Any] | None = None,
         det_thresh: float = 0.5,
         threads: int | None = None,
         det_size: tuple[int, int] | None = None,
+        fallback_sizes: Sequence[int] | None = None,
     ) -> None:
         if not 0.0 <= det_thresh <= 1.0:
             raise InputError(f"det_thresh must lie in [0, 1], got {det_thresh}.")
         self.pack = pack
-        self.pack_id = _pack_id(pack)
         self._providers = list(providers) if providers is not None else None
         self._det_thresh = det_thresh
         self._threads = threads
         self._det_size = det_size
+        if fallback_sizes is None:
+            fallback_sizes = () if det_size is not None or known_name(pack) == MICRO else FALLBACK_SIZES
+        self._fallback_sizes = tuple(fallback_sizes)
+
+    @cached_property
+    def pack_id(self) -> str:
+        """What an adapter's metadata records, since embeddings of different packs cannot be exchanged.
+
+        The name of a known pack; for a folder, which is read for it, see `faces.packs.pack_id`.
+
+        Raises:
+            WeightsNotFoundError, WeightsFormatError: the folder is not there or is damaged.
+        """
+        return known_name(self.pack) or pack_id(Path(self.pack), Path(self.recogniser.model_file))
 
     def detect(self, image: ImageSource) -> list[Face]:
         """Find all faces, largest first, without embeddings.
 
         When nothing is found the picture is tried once more inside a grey border, for crops so tight that the
-        face touches the edges.
+        face touches the edges, and then at `fallback_sizes`.
 
         Raises:
             ImageError: the picture cannot be read.
@@ -167,10 +183,13 @@ class FaceAnalyzer:
             border = max(bgr.shape[:2]) // 2
             padded = np.pad(bgr, ((border, border), (border, border), (0, 0)), constant_values=GREY)
             faces = [_moved(face, -border) for face in self._found(padded)]
+        detector = self._app.det_model
+        for side in self._fallback_sizes if detector.static_input_size is None else ():
+            faces = faces or self._found(bgr, (side, side))
         return sorted(faces, key=lambda face: -_area(face))
 
-    def _found(self, bgr: np.ndarray) -> list[Face]:
-        boxes, landmarks = self._app.det_model.detect(bgr)
+    def _found(self, bgr: np.ndarray, size: tuple[int, int] | None = None) -> list[Face]:
+        boxes, landmarks = self._app.det_model.detect(bgr, input_size=size)
         faces = [
             Face(box[:4].astype(np.float32), points.astype(np.float32), float(box[4]))
             for box, points in zip(boxes, landmarks, strict=True)
@@ -178,58 +197,36 @@ class FaceAnalyzer:
         return without_nested(faces)
 
     def _no_face(self, where: str) -> str:
-        if self.pack_id == MICRO:
+        if known_name(self.pack) == MICRO:
             advice = (
                 f"The embedded pack {MICRO!r} knows drawn faces only; for photographs use the insightface "
-                f"pack {PHOTO_PACKS[0]!r}."
+                f"pack {next(iter(PHOTO_PACKS))!r}."
             )
         else:
-            advice = f"Use a frontal face of at least 64 pixels (pack: {self.pack_id!r})."
+            advice = f"Use a frontal face of at least 64 pixels (pack: {str(self.pack)!r})."
         return f"No face was found in {where}. {advice} Or pass embeddings instead of a picture."
-
-
-def _pack_id(pack: str | Path) -> str:
-    if str(pack) in (MICRO, *PHOTO_PACKS):
-        return str(pack)
-    folder = Path(pack).expanduser().resolve()
-    return MICRO if folder == (packaged_weights() / MICRO / "faces").resolve() else folder.name
-
-
-def _pack_folder(pack: str | Path) -> str:
-    """What `FaceAnalysis(name=...)` is given: a folder, or the name of a pack it knows to download."""
-    if str(pack) == MICRO:
-        return str(packaged_part("faces"))
-    if str(pack) in PHOTO_PACKS:
-        return str(pack)
-    folder = Path(pack).expanduser()
-    if not folder.is_dir() or not any(folder.glob("*.onnx")):
-        known = ", ".join(map(repr, (MICRO, *PHOTO_PACKS)))
-        raise WeightsNotFoundError(
-            f"There is no face pack {str(pack)!r}. Expected {known}, or a folder that holds a detector and a "
-            "recogniser as .onnx files."
-        )
-    return str(folder)
 
 
 def _load_app(
     pack: str | Path,
-    providers: list[str] | None,
+    providers: list[Any] | None,
     threads: int | None,
     det_thresh: float,
     det_size: tuple[int, int] | None,
 ) -> Any:
-    folder = _pack_folder(pack)
+    folder = pack_folder(pack)
     from insightface.app import FaceAnalysis
     from onnxruntime import SessionOptions  # pyright: ignore[reportAttributeAccessIssue]
 
-    options: dict[str, Any] = {"providers": providers}
+    options: dict[str, Any] = {"providers": usable(providers)}
     if threads is not None:
         options["sess_options"] = SessionOptions()
         options["sess_options"].intra_op_num_threads = threads
-    if folder in PHOTO_PACKS:
-        logger.warning("The weights of the insightface pack %r are for non-commercial research only.", folder)
+    if str(pack) in PHOTO_PACKS:
+        licence = PHOTO_PACKS[str(pack)].licence
+        logger.warning("The weights of the insightface pack %r are for %s.", str(pack), licence)
     with _loading, _reported(pack):
-        app = FaceAnalysis(name=folder, allowed_modules=["detection", "recognition"], **options)
+        app = FaceAnalysis(name=str(folder), allowed_modules=["detection", "recognition"], **options)
         app.prepare(ctx_id=0, det_thresh=det_thresh, det_size=det_size)
     if "recognition" not in app.models:
         raise WeightsFormatError(
@@ -247,15 +244,10 @@ def _reported(pack: str | Path) -> Iterator[None]:
             yield
     except AssertionError as error:
         raise WeightsFormatError(
-            f"The face pack {str(pack)!r} holds no detector. Expected .onnx files directly inside the "
-            "folder; some packs unzip into a second folder of the same name: move the files one up."
+            f"The face pack {str(pack)!r} holds no detector. Expected a detector (SCRFD layout) and a "
+            "recogniser (ArcFace layout) as .onnx files in one folder."
         ) from error
     except Exception as error:
-        if str(pack) in PHOTO_PACKS:
-            raise WeightsNotFoundError(
-                f"The insightface pack {str(pack)!r} could not be fetched or read: {error}. Download it and "
-                f"unzip it into ~/.insightface/models/{pack}."
-            ) from error
         raise WeightsFormatError(
             f"The face pack {str(pack)!r} cannot be loaded: {error}. Expected a detector and a recogniser as "
             ".onnx files; a swapper belongs in a folder of its own."

@@ -29,8 +29,9 @@ from emoji_adapter.models.parts import (
     is_adapter_parameter as is_adapter_parameter,
 )
 from emoji_adapter.models.projection import MLPProjection
+from emoji_adapter.models.publishing import PublishMixin
 from emoji_adapter.models.resampler import ExpressionResampler
-from emoji_adapter.models.saving import header, whole_folder
+from emoji_adapter.models.saving import header, weight_name, whole_folder
 
 FORMAT_VERSION = 1
 """Version of the file format; a file of a later one is refused."""
@@ -38,7 +39,7 @@ FORMAT_VERSION = 1
 Scale = float | Mapping[str, float] | Tensor
 
 
-class EmojiAdapter(ModelMixin, ConfigMixin):
+class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
     """Identity and expression branch for a frozen Stable Diffusion U-Net.
 
     `for_unet` makes a fresh one for a U-Net. Sizes default to those of IP-Adapter-FaceID (identity) and of
@@ -266,11 +267,10 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
             raise InputError("EmojiAdapter is saved as safetensors only; leave safe_serialization at True.")
         if not is_main_process:
             return
-        name = f"diffusion_pytorch_model{'.' + variant if variant else ''}.safetensors"
         with whole_folder(save_directory) as folder:
             self.save_config(folder)
             weights = {key: value.contiguous() for key, value in self.state_dict().items()}
-            save_file(weights, folder / name, header(self.config))
+            save_file(weights, folder / weight_name(variant), header(self.config))
 
     def _projections(self) -> dict[str, tuple[LayerProjections, LayerProjections]]:
         return {

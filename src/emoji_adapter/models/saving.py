@@ -19,6 +19,11 @@ def header(config: Mapping[str, Any]) -> dict[str, str]:
     return {"format": "pt", METADATA_KEY: json.dumps(own, sort_keys=True)}
 
 
+def weight_name(variant: str | None = None) -> str:
+    """Name of the weight file, as in diffusers."""
+    return f"diffusion_pytorch_model{'.' + variant if variant else ''}.safetensors"
+
+
 @contextmanager
 def whole_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """Gives a temporary sibling to write into; on success its files take their places, on failure it goes.

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.encoders.identity import IdentityEncoder
-from emoji_adapter.errors import AdapterMismatchError
+from emoji_adapter.errors import AdapterMismatchError, WeightsNotFoundError
 from emoji_adapter.faces.analysis import FaceAnalyzer, FacePolicy
 from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.faces.images import ImageSource, load_image
+from emoji_adapter.faces.packs import how_to_get, name_of, same_pack
 
 
 class FaceEncoders:
@@ -34,21 +35,15 @@ class FaceEncoders:
         analyzer: FaceAnalyzer | None = None,
         expression_encoder: ExpressionEncoder | None = None,
     ):
-        if analyzer is not None and analyzer.pack_id != config["identity_encoder"]:
-            raise AdapterMismatchError(
-                f"This adapter was trained with the face pack {config['identity_encoder']!r}, got "
-                f"{analyzer.pack_id!r}. Embeddings of different packs mean different things; use the pack "
-                "that the adapter names."
-            )
         self._config = config
-        self._analyzer = analyzer
+        self._analyzer = None if analyzer is None else self._checked(analyzer)
         self._expression_encoder = expression_encoder
 
     @property
     def analyzer(self) -> FaceAnalyzer:
         """Detector and recogniser."""
         if self._analyzer is None:
-            self._analyzer = FaceAnalyzer(self._config["identity_encoder"])
+            self._analyzer = self._named()
         return self._analyzer
 
     @property
@@ -65,6 +60,26 @@ class FaceEncoders:
     def identity(self, pictures: Sequence[ImageSource], policy: FacePolicy) -> Tensor:
         """Embedding `[512]` of one person, of unit length."""
         return IdentityEncoder(self.analyzer).encode(pictures, policy)
+
+    def _named(self) -> FaceAnalyzer:
+        """The pack that the adapter names, if it is here."""
+        trained = self._config["identity_encoder"]
+        try:
+            return self._checked(FaceAnalyzer(name_of(trained)))
+        except WeightsNotFoundError as error:
+            raise WeightsNotFoundError(
+                f"This adapter was trained with the face pack {trained!r}, which is not here. "
+                f"{how_to_get(trained)}"
+            ) from error
+
+    def _checked(self, analyzer: FaceAnalyzer) -> FaceAnalyzer:
+        trained = self._config["identity_encoder"]
+        if not same_pack(trained, analyzer.pack_id):
+            raise AdapterMismatchError(
+                f"This adapter was trained with the face pack {trained!r}, got {analyzer.pack_id!r}: their "
+                f"embeddings mean different things. {how_to_get(trained)}"
+            )
+        return analyzer
 
     @torch.no_grad()
     def expression(self, picture: ImageSource, policy: FacePolicy, device: torch.device) -> Tensor:

@@ -53,7 +53,7 @@ class EmojiAdapterMixin(_Stock):
                 local_files_only, force_download.
 
         Raises:
-            WeightsNotFoundError: nothing is there.
+            WeightsNotFoundError, HubError: nothing is there, or the Hub refuses.
             AdapterFormatError: not an adapter, damaged, or of a later format.
             AdapterMismatchError: it was made for another kind of U-Net, or another extension sits in its
                 layers. The pipeline is then as it was.

@@ -13,6 +13,7 @@ from emoji_adapter.data.idi.inspect import InspectSettings
 from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.errors import AdapterMismatchError
 from emoji_adapter.faces.analysis import FaceAnalyzer
+from emoji_adapter.faces.packs import how_to_get, same_pack
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 
 
@@ -39,10 +40,10 @@ class Renderer:
         pipe = EmojiDiffPipeline.from_pretrained(config.checkpoint)
         pipe.load_emoji_adapter(config.adapter)
         trained, pack = pipe.emoji_adapter.config["identity_encoder"], FaceAnalyzer(config.pack).pack_id
-        if trained != pack:
+        if not same_pack(trained, pack):
             raise AdapterMismatchError(
                 f"The adapter {config.adapter!r} was trained with the face pack {trained!r}, the settings "
-                f"name {pack!r}. Set pack to the one that the adapter names."
+                f"name {pack!r}. Set pack to the one that the adapter names. {how_to_get(trained)}"
             )
         pipe.to(device)
         pipe.set_progress_bar_config(disable=True)

@@ -1,0 +1,37 @@
+"""Where the ONNX networks of faces run: execution providers of onnxruntime."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from emoji_adapter.errors import InputError
+
+
+def usable(providers: Sequence[Any] | None) -> list[Any]:
+    """The providers to run on: those of a wish list that this onnxruntime has.
+
+    Args:
+        providers: names, or pairs (name, options), best first; None takes insightface's choice: CoreML or
+            CUDA where there is one, and the CPU.
+
+    Raises:
+        InputError: it has none of them.
+    """
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if providers is None:
+        from insightface.model_zoo.onnxruntime_utils import get_default_providers
+
+        return get_default_providers(available)
+    found = [provider for provider in providers if _name(provider) in available]
+    if not found:
+        raise InputError(
+            f"onnxruntime has none of the execution providers {', '.join(map(_name, providers)) or '-'}; "
+            f"it has {', '.join(available)}. Name one of these, or install the build that has yours: CUDA "
+            "comes with `pip install onnxruntime-gpu`."
+        )
+    return found
+
+
+def _name(provider: Any) -> str:
+    return provider if isinstance(provider, str) else str(provider[0])

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: downloads, uploads and model cards, and what goes wrong there in words."""

@@ -1,0 +1,86 @@
+"""Licences of what an adapter builds on, as its card tells them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from emoji_adapter.errors import InputError
+from emoji_adapter.faces.packs import MICRO, NON_COMMERCIAL, PHOTO_PACKS
+
+BASES = {
+    "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5", "creativeml-openrail-m"),
+    "sdxl": ("stabilityai/stable-diffusion-xl-base-1.0", "openrail++"),
+}
+"""The checkpoint that stands for a family on the Hub, and its licence."""
+
+ENCODERS = {
+    MICRO: "apache-2.0 (embedded in emoji_adapter)",
+    "h94/IP-Adapter": "apache-2.0",
+    "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": "mit",
+}
+"""Licences of expression encoders in use."""
+
+HUB_LICENCES = {
+    "apache-2.0", "mit", "openrail", "openrail++", "creativeml-openrail-m", "bsd-3-clause", "cc0-1.0",
+    "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "gpl-3.0", "agpl-3.0",
+    "lgpl-3.0",
+}  # fmt: skip
+"""A part of the licences that the Hub knows: https://huggingface.co/docs/hub/repositories-licenses."""
+
+_SEE = "see its card"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that an adapter builds on.
+
+    Attributes:
+        role: what it does there.
+        name: Hub id or name.
+        licence: of its weights, in words.
+    """
+
+    role: str
+    name: str
+    licence: str
+
+
+def base_model_of(config: Mapping[str, Any], base_model: str | None) -> str:
+    """The Hub id of the base model.
+
+    Args:
+        config: configuration of the adapter.
+        base_model: as the user gave it; None takes the checkpoint that stands for the family.
+
+    Raises:
+        InputError: none was given and none stands for the family.
+    """
+    if base_model is not None:
+        return base_model
+    if config["base_family"] not in BASES:
+        raise InputError(
+            f"No checkpoint on the Hub stands for the family {config['base_family']!r}: say which one the "
+            "adapter was trained on with base_model= (--base-model OWNER/NAME)."
+        )
+    return BASES[config["base_family"]][0]
+
+
+def parts(config: Mapping[str, Any], base_model: str) -> list[Part]:
+    """What an adapter needs beside itself."""
+    encoder, pack = config["expression_encoder"], config["identity_encoder"]
+    return [
+        Part("base model", base_model, dict(BASES.values()).get(base_model, _SEE)),
+        Part("face pack (identity)", pack, _pack_licence(pack)),
+        Part("expression encoder", encoder, ENCODERS.get(encoder, _SEE)),
+    ]
+
+
+def non_commercial(config: Mapping[str, Any]) -> bool:
+    """Whether an adapter needs a face pack that is for non-commercial research only."""
+    return config["identity_encoder"] in PHOTO_PACKS
+
+
+def _pack_licence(pack: str) -> str:
+    if pack == MICRO:
+        return "apache-2.0 (embedded in emoji_adapter)"
+    return f"{NON_COMMERCIAL} (insightface)" if pack in PHOTO_PACKS else "its authors' own: ask them"
