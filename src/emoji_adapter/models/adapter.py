@@ -166,8 +166,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         for to_k, to_v in adapter._projections().values():
             for name in to_k.dims:
                 text = attention_of(unet, name)
-                assert text.to_k is not None  # cross-attention always has its own
-                assert text.to_v is not None
+                assert text.to_k is not None and text.to_v is not None  # noqa: PT018 (of cross-attention)
                 to_k[name].set_to(text.to_k.weight)
                 to_v[name].set_to(text.to_v.weight)
         return adapter
