@@ -7,6 +7,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from emoji_adapter.errors import InputError
+from emoji_adapter.training.face_weight import face_weight
 from emoji_adapter.training.losses import Diffusion, diffusion_loss
 
 
@@ -93,3 +94,17 @@ def test_timesteps_cover_the_schedule_and_shift_towards_the_noise() -> None:
     shifted = diffusion.timesteps(20_000, generator, shift=3.0)
     assert shifted.max() == 999
     assert abs(shifted.float().median() - 750) < 10
+
+
+def test_places_around_eyes_and_mouth_weigh_more() -> None:
+    landmarks = torch.tensor([[[24.0, 26.0], [40.0, 26.0], [32.0, 34.0], [26.0, 44.0], [38.0, 44.0]]])
+    weight = face_weight(landmarks, 16, 16, pixels=4, strength=6.0)
+    assert weight.shape == (1, 1, 16, 16)
+    assert abs(float(weight.mean()) - 1) < 1e-5
+    eye, mouth, corner = weight[0, 0, 6, 6], weight[0, 0, 11, 8], weight[0, 0, 15, 0]
+    assert eye > 5 * corner
+    assert mouth > 5 * corner
+    assert torch.allclose(face_weight(landmarks, 16, 16, pixels=4, strength=0.0), torch.ones(1, 1, 16, 16))
+    predicted, target = torch.randn(2, 3, 16, 16), torch.zeros(2, 3, 16, 16)
+    even = diffusion_loss(predicted, target, torch.ones(2))
+    torch.testing.assert_close(diffusion_loss(predicted, target, torch.ones(2, 1, 16, 16)), even)

@@ -165,6 +165,8 @@ class TrainingConfig:
     """Min-SNR loss weight (Hang et al. 2023, arXiv 2303.09556); None = all timesteps weigh the same."""
     timestep_shift: float = 1.0
     """How much oftener timesteps of high noise are drawn, see `Diffusion.timesteps`; not in the ICA stage."""
+    face_weight: float = 0.0
+    """How much more the places around eyes and mouth weigh, see `face_weight`; not in the ICA stage."""
     blendshape_share: float = 0.3
     """Share of the rows whose expression comes as 52 blendshapes instead of a picture (expression stage)."""
     drops: DropConfig = field(default_factory=DropConfig)
@@ -204,6 +206,8 @@ class TrainingConfig:
         )
         if not 0 <= self.blendshape_share <= 1:
             raise InputError(f"blendshape_share must lie in [0, 1], got {self.blendshape_share}.")
+        if self.face_weight < 0:
+            raise InputError(f"face_weight must be 0 or above, got {self.face_weight}.")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must lie in [0, 1), got {self.ema}.")
         before = {"expression": "identity", "ica": "expression", "stock_expression": "stock_identity"}

@@ -119,13 +119,16 @@ class Diffusion:
 
 
 def diffusion_loss(
-    predicted: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"], weight: Float[Tensor, " B"]
+    predicted: Float[Tensor, "B C h w"],
+    target: Float[Tensor, "B C h w"],
+    weight: Float[Tensor, " B"] | Float[Tensor, "B 1 h w"],
 ) -> Float[Tensor, " B"]:
     """Weighted mean squared error of each row, computed in float32.
 
     Args:
         predicted: what the network said.
         target: what it should have said.
-        weight: one weight per row, see `Diffusion.weight`.
+        weight: one weight per row, see `Diffusion.weight`, or one per place.
     """
-    return weight * (predicted.float() - target.float()).square().mean(dim=(1, 2, 3))
+    squared = (predicted.float() - target.float()).square()
+    return (weight.view(len(weight), 1, *(weight.shape[2:] or (1, 1))) * squared).mean(dim=(1, 2, 3))

@@ -15,6 +15,7 @@ from emoji_adapter.models.attention import CARRIER, LayerKV
 from emoji_adapter.training.augment import augment
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.draws import draw_drops, share_of_rows
+from emoji_adapter.training.face_weight import face_weight
 from emoji_adapter.training.losses import Diffusion, diffusion_loss
 
 
@@ -230,6 +231,10 @@ def denoising_loss(
     keys_values = models.conditioner(conditions)
     predicted = predict(models, models.diffusion.noisy(x_0, eps, t), t, conditions.text, keys_values)
     weight = models.diffusion.weight(t, config.min_snr_gamma)
+    if config.face_weight:
+        pixels = 2 ** (len(models.vae.config.block_out_channels) - 1)
+        place = face_weight(rows.landmarks, *x_0.shape[2:], pixels=pixels, strength=config.face_weight)
+        weight = weight.view(-1, 1, 1, 1) * place
     return diffusion_loss(predicted, models.diffusion.target(x_0, eps, t), weight)
 
 
