@@ -134,7 +134,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, saved):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format_version=2), "format version 2.*reads up to 1.*Update"),
+        (lambda c: c.update(format_version=3), "format version 3.*reads up to 2.*Update"),
         (lambda c: c.pop("format_version"), "does not say its format_version"),
         (lambda c: c.update(colour=1), "unknown .'colour'."),
         (lambda c: c.pop("kv_rank"), "missing .'kv_rank'."),

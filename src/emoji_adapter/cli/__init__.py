@@ -19,7 +19,18 @@ from emoji_adapter.errors import EmojiAdapterError
 DEBUG_VARIABLE = "EMOJI_ADAPTER_DEBUG"
 """Environment variable that shows tracebacks and the libraries' warnings, like `--debug`."""
 
-COMMANDS = ("generate", "prepare", "idi", "train", "probe", "evaluate", "accept", "microworld", "doctor")
+COMMANDS = (
+    "generate",
+    "prepare",
+    "idi",
+    "train",
+    "probe",
+    "evaluate",
+    "accept",
+    "convert",
+    "microworld",
+    "doctor",
+)
 """Names of the commands, each a module of this package that exposes `command`: a function or a `Typer`."""
 
 _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from emoji_adapter.encoders.identity import IdentityEncoder
 from emoji_adapter.errors import AdapterMismatchError
 from emoji_adapter.faces.analysis import FaceAnalyzer, FacePolicy
 from emoji_adapter.faces.crop import ExpressionCrop
+from emoji_adapter.faces.geometry import align
 from emoji_adapter.faces.images import ImageSource, load_image
 
 
@@ -23,6 +25,7 @@ class FaceEncoders:
         config: configuration of the adapter, which names both.
         analyzer: used instead of the pack that is named; it must be the same pack.
         expression_encoder: used instead of the encoder that is named.
+        features_encoder: used instead of the CLIP tower that is named for identity features.
 
     Raises:
         AdapterMismatchError: the analyzer's pack is another than the adapter's.
@@ -33,6 +36,7 @@ class FaceEncoders:
         config: Mapping[str, Any],
         analyzer: FaceAnalyzer | None = None,
         expression_encoder: ExpressionEncoder | None = None,
+        features_encoder: ExpressionEncoder | None = None,
     ):
         if analyzer is not None and analyzer.pack_id != config["identity_encoder"]:
             raise AdapterMismatchError(
@@ -43,6 +47,7 @@ class FaceEncoders:
         self._config = config
         self._analyzer = analyzer
         self._expression_encoder = expression_encoder
+        self._features_encoder = features_encoder
 
     @property
     def analyzer(self) -> FaceAnalyzer:
@@ -66,9 +71,42 @@ class FaceEncoders:
         """Embedding `[512]` of one person, of unit length."""
         return IdentityEncoder(self.analyzer).encode(pictures, policy)
 
+    @property
+    def features_encoder(self) -> ExpressionEncoder:
+        """CLIP tower that reads identity features."""
+        if self._features_encoder is None:
+            self._features_encoder = ExpressionEncoder.from_pretrained(
+                self._config["identity_features_encoder"]
+            )
+        return self._features_encoder
+
+    @torch.no_grad()
+    def identity_features(self, picture: ImageSource, policy: FacePolicy, device: torch.device) -> Tensor:
+        """Features `[2, patches, dim]`, class token first, of an empty picture and of an aligned face.
+
+        As in IP-Adapter-FaceID-Plus: the face is cut by insightface's alignment, nothing masked; the empty
+        picture is zeros after the normalisation.
+        """
+        image = load_image(picture)
+        face = self.analyzer.face(image, policy, name="identity_image")
+        encoder = self.features_encoder.to(device)
+        aligned = torch.from_numpy(align(np.asarray(image), face.landmarks, encoder.size))
+        pixels = encoder.preprocess(aligned.permute(2, 0, 1)[None].float() / 255)
+        return encoder.hidden(torch.cat([torch.zeros_like(pixels), pixels]))
+
     @torch.no_grad()
     def expression(self, picture: ImageSource, policy: FacePolicy, device: torch.device) -> Tensor:
         """Patch features `[patches, dim]` of the face in an expression picture."""
+        if self._config["expression_dim"] is None:
+            raise AdapterMismatchError(
+                "This adapter understands no pictures of expressions"
+                + (
+                    f"; pass expression_embeds: codes of {self._config['blendshapes']} numbers "
+                    f"({self._config['blendshape_set']})."
+                    if self._config["blendshapes"]
+                    else ": it has no expression branch. Load one that has."
+                )
+            )
         image = load_image(picture)
         face = self.analyzer.face(image, policy, name="expression")
         encoder = self.expression_encoder.to(device)
