@@ -26,7 +26,8 @@ def face_id(
     """A file in the layout of IP-Adapter-FaceID; `lora` is the rank of its LoRA."""
     shapes = {
         "proj.0.weight": (2 * dim, dim), "proj.0.bias": (2 * dim,),
-        "proj.2.weight": (tokens * cross, 2 * dim), "proj.2.bias": (tokens * cross,), "norm.weight": (cross,), "norm.bias": (cross,),
+        "proj.2.weight": (tokens * cross, 2 * dim), "proj.2.bias": (tokens * cross,),
+        "norm.weight": (cross,), "norm.bias": (cross,),
     }  # fmt: skip
     weights = {f"image_proj.{name}": made(*shape) for name, shape in shapes.items()}
     for place, width in enumerate(layers.values()):

@@ -11,7 +11,7 @@ from true_unets import CONFIGS
 
 @pytest.mark.parametrize(
     ("family", "limit", "wanted"),
-    [("sd15", 60, 27_317_312), ("sdxl", 160, 0)],
+    [("sd15", 60, 27_362_944), ("sdxl", 160, 70_208_896)],
 )
 def test_the_default_dual_adapter_is_small_and_acts_everywhere(family, limit, wanted):
     with torch.device("meta"):

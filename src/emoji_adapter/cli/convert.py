@@ -1,7 +1,7 @@
 """`emoji-adapter convert`: IP-Adapter files become an adapter, or an adapter becomes IP-Adapter files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -83,7 +83,7 @@ def unet_of(checkpoint: str) -> "UNet2DConditionModel":
             "diffusers' layout."
         ) from error
     with torch.device("meta"):
-        return UNet2DConditionModel.from_config(config)
+        return cast("UNet2DConditionModel", UNet2DConditionModel.from_config(config))
 
 
 def _number_format(name: str) -> Any:

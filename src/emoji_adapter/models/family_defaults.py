@@ -17,8 +17,8 @@ SIZES: dict[tuple[str, int], dict[str, Any]] = {
     ("sd2", 1024): _SD,
     ("sdxl", 2048): {"kv_rank": 48, "resampler_depth": 2, "blendshape_width": 128},
 }
-"""Family and width of its text features -> sizes, chosen so that a dual adapter in fp16 takes 60 MB (SD1.5) or 160 MB (SDXL) at most; a stock
-IP-Adapter Plus has keys and values of full rank and a resampler of four layers."""
+"""Family and width of its text features -> sizes, chosen so that a dual adapter in fp16 takes 60 MB (SD1.5)
+or 160 MB (SDXL) at most; IP-Adapter Plus has keys and values of full rank and a resampler of four layers."""
 
 STYLE_LAYERS = {("sdxl", 2048): ("up_blocks.0.attentions.1",)}
 """Layers that the expression leaves alone: the style block of SDXL by InstantStyle (arXiv 2404.02733) and

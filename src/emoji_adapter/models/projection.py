@@ -43,7 +43,7 @@ class MLPProjection(nn.Module):
         return self.norm(self.proj(vector).unflatten(-1, (self.tokens, -1)))
 
 
-class FaceIDPlusProjection(MLPProjection):
+class FaceIDPlusProjection(nn.Module):
     """Tokens of the embedding that then look at CLIP features of the face: IP-Adapter-FaceID-Plus.
 
     Args:
@@ -61,15 +61,17 @@ class FaceIDPlusProjection(MLPProjection):
     def __init__(
         self, *, input_dim: int, features_dim: int, width: int, tokens: int, output_dim: int, shortcut: bool
     ):
-        super().__init__(input_dim=input_dim, width=width, tokens=tokens, output_dim=output_dim)
-        self.shortcut = shortcut
+        super().__init__()
+        mlp = MLPProjection(input_dim=input_dim, width=width, tokens=tokens, output_dim=output_dim)
+        self.tokens, self.shortcut = tokens, shortcut
+        self.proj, self.norm = mlp.proj, mlp.norm  # where the files have them
         self.perceiver_resampler = _FacePerceiver(features_dim, output_dim)
 
     def forward(
         self, vector: Float[Tensor, "batch input_dim"], features: Float[Tensor, "batch patches features_dim"]
     ) -> Float[Tensor, "batch tokens output_dim"]:
         """Tokens of each embedding and the features of its face."""
-        tokens = super().forward(vector)
+        tokens = self.norm(self.proj(vector).unflatten(-1, (self.tokens, -1)))
         read = self.perceiver_resampler(tokens, features)
         return tokens + read if self.shortcut else read
 
