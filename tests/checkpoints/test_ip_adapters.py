@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 import tiny
@@ -159,8 +160,6 @@ def test_face_id_plus_draws_the_picture_of_the_stock_pipeline(tmp_path, shortcut
 
 
 def test_other_loras_stay_active_and_all_is_as_before_afterwards(tmp_path):
-    from peft import LoraConfig
-
     unet = tiny_unet()
     torch.manual_seed(0)
     save_file(files.face_id(cross_attention_layers(unet), WIDE, lora=4), tmp_path / "f.safetensors")
@@ -188,6 +187,25 @@ def test_other_loras_stay_active_and_all_is_as_before_afterwards(tmp_path):
         ours.unload_emoji_adapter()
         assert (repr(unet), list(unet.state_dict())) == (before, keys)
         assert torch.equal(draw(ours), mine)
+
+
+def test_a_lora_that_is_fused_is_refused_and_nothing_has_changed(tmp_path):
+    unet = tiny_unet()
+    save_file(files.face_id(cross_attention_layers(unet), WIDE, lora=4), tmp_path / "f.safetensors")
+    _, ours = pair(unet)
+    ours.load_emoji_adapter(tmp_path / "f.safetensors")
+    unet.fuse_qkv_projections()
+    with pytest.raises(AdapterMismatchError, match="unfuse_qkv_projections"):
+        draw(ours, identity_embeds=tiny.identities(1))
+    unet.unfuse_qkv_projections()
+    ours.unload_emoji_adapter()
+    unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"], init_lora_weights=False), "mine")
+    unet.fuse_lora()
+    before = dict(unet.attn_processors)
+    with pytest.raises(AdapterMismatchError, match=r"Call unfuse_lora\(\) first"):
+        ours.load_emoji_adapter(tmp_path / "f.safetensors")
+    assert unet.attn_processors == before
+    assert unet.peft_config.keys() == {"mine"}
 
 
 def test_a_lora_survives_the_file_and_the_pipeline_folder(tmp_path):

@@ -220,7 +220,7 @@ def _identity(file: IPAdapterFile, layers: list[str], shortcut: bool | None) -> 
     if plus == (shortcut is None):
         raise InputError(
             f"{file.name} is FaceID-Plus or FaceID-PlusV2, whose files have the same keys. Say which: "
-            "shortcut=True (on the command line --shortcut) for PlusV2, False (--no-shortcut) for Plus."
+            "shortcut=True (emoji-adapter convert --shortcut) for PlusV2, False (--no-shortcut) for Plus."
             if plus
             else f"{file.name} is {file.kind}: shortcut is for FaceID-Plus files. Leave it out."
         )

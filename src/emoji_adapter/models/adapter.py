@@ -148,8 +148,7 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
 
         Args:
             unet: a `UNet2DConditionModel`.
-            identity_layers: where identity acts: patterns, see `models.layers.select`; None: the default of
-                the family (`family_defaults`).
+            identity_layers: where identity acts: patterns of `models.layers.select`; None: family's default.
             expression_layers: where the expression acts.
             **config: further arguments of the constructor; what is left out is the family's default.
         """
@@ -234,19 +233,21 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
     def attach(self, unet: UNet2DConditionModel) -> None:
         """Makes the selected layers of a U-Net listen. `detach` is the exact inverse.
 
-        A LoRA part is put beside the U-Net's other LoRAs, which stay as they are; it acts inside
-        `lora_acting` only.
+        A LoRA part is put beside the U-Net's other LoRAs; it acts inside `lora_acting` only.
 
         Raises:
-            AdapterMismatchError: a layer is missing, already listens, or has a processor that is not a stock
-                one. The U-Net is then untouched.
+            AdapterMismatchError: a layer is missing, already listens, or has a foreign processor or, for a
+                LoRA, is fused. The U-Net is then untouched.
         """
+        lora = self.identity_lora
+        if lora is not None:
+            lora.check(unet)
         attach(unet, self.layers)
-        if self.identity_lora is not None:
-            self.identity_lora.attach(unet)
+        if lora is not None:
+            lora.attach(unet)
 
     def detach(self, unet: UNet2DConditionModel) -> None:
-        """Gives back what `attach` found; does nothing to a U-Net that does not listen."""
+        """Gives back what `attach` found, if the U-Net listens."""
         detach(unet)
         detach_lora(unet)
 

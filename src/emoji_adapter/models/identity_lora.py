@@ -49,14 +49,10 @@ class LowRankUpdates(nn.Module):
         return [f"{layer}.{name}" for layer in self.layers for name in PROJECTIONS]
 
     def attach(self, unet: UNet2DConditionModel) -> None:
-        """Puts the weights, shared and not copied, beside the U-Net's own; they do not act yet.
-
-        Raises:
-            AdapterMismatchError: a layer is missing, or a LoRA is fused into the U-Net.
-        """
+        """Puts the weights, shared and not copied, beside the U-Net's own; they do not act yet."""
         from peft import LoraConfig, inject_adapter_in_model
 
-        self._check(unet)
+        self.check(unet)
         active = {name: list(layer.active_adapters) for name, layer in _lora_layers(unet).items()}
         learn = {name: parameter.requires_grad for name, parameter in unet.named_parameters()}
         config = LoraConfig(
@@ -98,7 +94,12 @@ class LowRankUpdates(nn.Module):
     def _weights(self, target: str) -> Projection:
         return cast(Projection, self.get_submodule(target))
 
-    def _check(self, unet: UNet2DConditionModel) -> None:
+    def check(self, unet: UNet2DConditionModel) -> None:
+        """Refuses a U-Net that these weights cannot lie in; changes nothing.
+
+        Raises:
+            AdapterMismatchError: a layer is missing, or a LoRA is fused into one.
+        """
         modules = dict(unet.named_modules())
         for target in self.targets():
             found = cast(Any, modules.get(target))

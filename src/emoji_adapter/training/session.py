@@ -160,6 +160,11 @@ def _adapter(
             torch.manual_seed(config.seed)
             return new_adapter(config, unet, encoder, data)
     adapter = load_adapter(config.start, unet=unet)
+    if adapter.identity_lora is not None:
+        raise DataError(
+            f"The adapter {config.start} has a LoRA, which is not trained yet and does not act in training. "
+            "Start from an adapter without LoRA."
+        )
     if config.layers is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
