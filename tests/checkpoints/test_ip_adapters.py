@@ -139,6 +139,19 @@ def test_both_branches_draw_the_picture_of_the_stock_pipeline_under_guidance(tmp
     assert torch.equal(draw(ours, identity_embeds=person, expression_embeds=code), plain)
 
 
+class Album:
+    """What the encoders say of every picture."""
+
+    def __init__(self, embedding, features):
+        self.embedding, self.features = embedding, features
+
+    def identity(self, pictures, policy):
+        return self.embedding
+
+    def identity_features(self, picture, policy, device):
+        return self.features
+
+
 @pytest.mark.parametrize("shortcut", [False, True])
 def test_face_id_plus_draws_the_picture_of_the_stock_pipeline(tmp_path, shortcut):
     unet = tiny_unet()
@@ -157,6 +170,8 @@ def test_face_id_plus_draws_the_picture_of_the_stock_pipeline(tmp_path, shortcut
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-3)
     with pytest.raises(AdapterMismatchError, match="identity_features"):
         draw(ours, identity_embeds=person)
+    ours.face_encoders = Album(person[0], features)
+    assert torch.equal(draw(ours, identity_image="me"), got)
 
 
 def test_other_loras_stay_active_and_all_is_as_before_afterwards(tmp_path):
