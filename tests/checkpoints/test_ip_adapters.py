@@ -18,6 +18,7 @@ from emoji_adapter.checkpoints.stock import stock_branches
 from emoji_adapter.errors import AdapterFormatError, AdapterMismatchError, InputError
 from emoji_adapter.models.identity_lora import LORA_NAME
 from emoji_adapter.models.layers import cross_attention_layers
+from emoji_adapter.pipelines.faces import FaceEncoders
 from emoji_adapter.pipelines.stable_diffusion import EmojiDiffSDPipeline
 from true_unets import CONFIGS
 
@@ -139,10 +140,11 @@ def test_both_branches_draw_the_picture_of_the_stock_pipeline_under_guidance(tmp
     assert torch.equal(draw(ours, identity_embeds=person, expression_embeds=code), plain)
 
 
-class Album:
+class Album(FaceEncoders):
     """What the encoders say of every picture."""
 
-    def __init__(self, embedding, features):
+    def __init__(self, config, embedding, features):
+        super().__init__(config)
         self.embedding, self.features = embedding, features
 
     def identity(self, pictures, policy):
@@ -170,7 +172,7 @@ def test_face_id_plus_draws_the_picture_of_the_stock_pipeline(tmp_path, shortcut
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-3)
     with pytest.raises(AdapterMismatchError, match="identity_features"):
         draw(ours, identity_embeds=person)
-    ours.face_encoders = Album(person[0], features)
+    ours.face_encoders = Album(ours.emoji_adapter.config, person[0], features)
     assert torch.equal(draw(ours, identity_image="me"), got)
 
 
