@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import tiny
-from emoji_adapter.checkpoints.format import check_fits, load_adapter, read_metadata, save_adapter
+from emoji_adapter.checkpoints.format import _ADDED, check_fits, load_adapter, read_metadata, save_adapter
 from emoji_adapter.checkpoints.locate import WEIGHT_NAME, adapter_file, locate
 from emoji_adapter.errors import AdapterFormatError, AdapterMismatchError, InputError, WeightsNotFoundError
 from emoji_adapter.models.adapter import EmojiAdapter
@@ -134,7 +134,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, saved):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format_version=2), "format version 2.*reads up to 1.*Update"),
+        (lambda c: c.update(format_version=3), "format version 3.*reads up to 2.*Update"),
         (lambda c: c.pop("format_version"), "does not say its format_version"),
         (lambda c: c.update(colour=1), "unknown .'colour'."),
         (lambda c: c.pop("kv_rank"), "missing .'kv_rank'."),
@@ -149,6 +149,15 @@ def test_a_file_of_something_else_is_refused(tmp_path, saved):
 def test_a_configuration_that_is_not_that_of_the_file_is_refused(saved, change, message):
     with pytest.raises(AdapterFormatError, match=message):
         load_adapter(rewritten(saved[0], change))
+
+
+def test_a_file_of_version_1_is_read(saved):
+    def older(config):
+        for name in _ADDED[2]:
+            del config[name]
+        config["format_version"] = 1
+
+    assert same(load_adapter(rewritten(saved[0], older)), saved[1])
 
 
 def test_an_edited_config_file_is_not_ignored(saved):

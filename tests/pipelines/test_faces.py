@@ -1,5 +1,8 @@
 """Pictures instead of embeddings."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -8,6 +11,8 @@ import tiny
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.errors import AdapterMismatchError, InputError
 from emoji_adapter.faces.analysis import FaceAnalyzer
+from emoji_adapter.faces.geometry import align
+from emoji_adapter.faces.images import load_image
 from emoji_adapter.pipelines.faces import FaceEncoders
 
 PEOPLE = dict(zip("abc", tiny.identities(3), strict=True))
@@ -76,7 +81,8 @@ def test_a_pack_that_the_adapter_does_not_name_is_refused():
     assert FaceEncoders(config).analyzer.pack_id == "buffalo_l"
 
 
-def test_the_encoder_is_loaded_by_its_name_with_the_crop_of_the_adapter(tmp_path):
+def tower(folder):
+    """Writes a CLIP vision tower of four patches of 20 numbers."""
     vision = CLIPVisionConfig(
         hidden_size=20,
         intermediate_size=24,
@@ -85,7 +91,34 @@ def test_the_encoder_is_loaded_by_its_name_with_the_crop_of_the_adapter(tmp_path
         image_size=32,
         patch_size=16,
     )
-    CLIPVisionModelWithProjection(vision).save_pretrained(tmp_path)
+    CLIPVisionModelWithProjection(vision).save_pretrained(folder)
+    return str(folder)
+
+
+def test_identity_features_are_those_of_nothing_and_of_the_aligned_face(tmp_path, face_pack):
+    config = dict(tiny.adapter(tiny.unet()).config) | {"identity_features_encoder": tower(tmp_path)}
+    picture = load_image(Path(__file__).parents[2] / "examples" / "assets" / "identity_1.png")
+    encoders = FaceEncoders(config)
+    features = encoders.identity_features(picture, "largest", torch.device("cpu"))
+    aligned = align(np.asarray(picture), encoders.analyzer.face(picture).landmarks, 32)
+    pixels = encoders.features_encoder.preprocess(torch.from_numpy(aligned).permute(2, 0, 1)[None] / 255)
+    for found, given in zip(features, (torch.zeros_like(pixels), pixels), strict=True):
+        assert found.shape == (5, 20)
+        torch.testing.assert_close(found[None], encoders.features_encoder.hidden(given), atol=1e-5, rtol=1e-4)
+
+
+def test_pictures_of_expressions_are_refused_by_an_adapter_that_reads_codes():
+    adapter = tiny.adapter(tiny.unet(), expression_dim=None, blendshapes=55, blendshape_set="flame")
+    with pytest.raises(AdapterMismatchError, match=r"codes of 55 numbers \(flame\)"):
+        FaceEncoders(adapter.config).expression(nobody(), "largest", torch.device("cpu"))
+
+
+def nobody():
+    return np.zeros((64, 64, 3), dtype=np.uint8)
+
+
+def test_the_encoder_is_loaded_by_its_name_with_the_crop_of_the_adapter(tmp_path):
+    tower(tmp_path)
     crop = {"size": 64, "zoom": 0.8, "rise": 0.1, "mask": False}
     adapter = tiny.adapter(tiny.unet(), expression_encoder=str(tmp_path), expression_crop=crop)
     encoder = FaceEncoders(adapter.config).expression_encoder

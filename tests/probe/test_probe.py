@@ -83,7 +83,7 @@ def only(layer):
         adapter = tiny.adapter(unet)
         for name in adapter.to_v_expression.dims:
             matrix = adapter.to_v_expression[name]
-            matrix.weight.data.mul_(20.0) if name == layer else matrix.set_to_zero()
+            matrix.weight.data.mul_(20.0) if name == layer else matrix.weight.data.zero_()
         return adapter
 
     return make

@@ -24,6 +24,15 @@ from emoji_adapter.models.saving import METADATA_KEY
 
 _DAMAGED = "is damaged or cut short"
 
+_ADDED = {
+    2: {
+        "identity_input", "identity_features_dim", "identity_features_encoder", "identity_shortcut",
+        "identity_negative", "identity_lora_rank", "identity_lora_layers", "expression_negative",
+        "blendshape_set",
+    }
+}  # fmt: skip
+"""Settings that a format version added; in files of an earlier one they have their defaults."""
+
 
 def save_adapter(adapter: EmojiAdapter, folder: str | Path, dtype: torch.dtype | None = None) -> None:
     """Writes an adapter to a folder; nothing is ever half-written.
@@ -69,7 +78,7 @@ def load_adapter(
         weights = load_file(file)
     except (SafetensorError, OSError) as error:
         raise AdapterFormatError(f"{file} {_DAMAGED} ({error}). Fetch or save it again.") from error
-    _check_weights(weights, adapter, file)
+    check_weights(weights, adapter, str(file))
     adapter.load_state_dict(weights)
     torch.nn.Module.to(adapter, dtype)
     return adapter
@@ -98,7 +107,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     except (SafetensorError, OSError, ValueError) as error:
         raise AdapterFormatError(f"{file} {_DAMAGED} ({error}). Fetch or save it again.") from error
     _check_config(config, file)
-    return config
+    return config | {"format_version": FORMAT_VERSION}
 
 
 def check_fits(config: Mapping[str, Any], unet: UNet2DConditionModel) -> None:
@@ -138,6 +147,8 @@ def _check_config(config: Any, file: Path) -> None:
             "the package: pip install -U emoji_adapter."
         )
     known = set(inspect.signature(EmojiAdapter.__init__).parameters) - {"self"}
+    for later, settings in _ADDED.items():
+        known -= settings if version < later else set()
     if config.keys() != known:
         unknown, missing = sorted(config.keys() - known), sorted(known - config.keys())
         raise AdapterFormatError(
@@ -163,7 +174,17 @@ def _check_config_file(config: dict[str, Any], file: Path) -> None:
         )
 
 
-def _check_weights(weights: Mapping[str, torch.Tensor], adapter: EmojiAdapter, file: Path) -> None:
+def check_weights(weights: Mapping[str, torch.Tensor], adapter: EmojiAdapter, what: str) -> None:
+    """Refuses weights that are not exactly those of an adapter.
+
+    Args:
+        weights: by the adapter's own names.
+        adapter: what they are for.
+        what: where they are from, for messages.
+
+    Raises:
+        AdapterFormatError: some are unknown, missing or of another shape.
+    """
     wanted = {name: list(x.shape) for name, x in adapter.state_dict().items() if is_adapter_parameter(name)}
     found = {name: list(x.shape) for name, x in weights.items()}
     if found == wanted:
@@ -178,4 +199,6 @@ def _check_weights(weights: Mapping[str, torch.Tensor], adapter: EmojiAdapter, f
     listed = "; ".join(
         f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in parts.items() if names
     )
-    raise AdapterFormatError(f"{file} does not hold the adapter that its header describes: {listed}.")
+    raise AdapterFormatError(
+        f"{what}: not the weights of the adapter that is described there: {listed}. Save or fetch it again."
+    )

@@ -13,6 +13,13 @@ MICRO = "micro"
 
 WEIGHT_NAME = "diffusion_pytorch_model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_CONVERSION = (
+    "from torch import load; from safetensors.torch import save_file; "
+    "w = load('{}', map_location='cpu', weights_only=True); "
+    "save_file({{g + '.' + k: v.contiguous() for g, p in w.items() for k, v in p.items()}}, '{}')"
+)
+"""Python that turns a pickle of an IP-Adapter into safetensors, for error messages; never run by us."""
+
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -92,9 +99,12 @@ def _refuse_other_formats(file: str) -> None:
 
 def _refuse_pickle(file: str) -> None:
     if file.endswith(PICKLES):
+        safe = file.rpartition(".")[0] + ".safetensors"
         raise AdapterFormatError(
-            f"{file} is a pickle, which can run code when it is read; expected {WEIGHT_NAME}. Save the "
-            "adapter again with `save_pretrained`, which writes safetensors."
+            f"{file} is a pickle, which can run code when it is read; expected safetensors. An adapter of "
+            "ours is saved again with `save_pretrained`. An IP-Adapter file is converted elsewhere, in a "
+            "container or on a machine that holds nothing of value: "
+            f'python -c "{_CONVERSION.format(file, safe)}"'
         )
 
 

@@ -1,9 +1,11 @@
 """An adapter as two stock IP-Adapters, for `load_ip_adapter` of an unmodified diffusers pipeline.
 
-The identity branch takes the layout of IP-Adapter-FaceID, the expression branch that of IP-Adapter Plus.
+The identity branch takes the layout of IP-Adapter-FaceID (or FaceID-Plus), the expression branch that of
+IP-Adapter Plus, or of FaceID where it reads codes only; branches that were imported come out as they went in.
 diffusers guesses sizes from the tensors (a hidden layer that is a multiple of the input, heads of 64, four
 layers of which the feed-forward part is four times as wide): what is smaller is padded with zeros, which
-changes nothing that is computed. Blendshapes have no place there.
+changes nothing that is computed. A file has one projection: of an adapter that reads pictures and
+blendshapes, that of pictures goes in.
 """
 
 from collections.abc import Mapping
@@ -12,10 +14,12 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
+from emoji_adapter.checkpoints.key_maps import LORA, attention_layers
 from emoji_adapter.errors import AdapterMismatchError
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.keys_values import LayerProjections
 from emoji_adapter.models.layers import cross_attention_layers
+from emoji_adapter.models.parts import require_part
 
 HEAD_DIM, DEPTH, MULT = 64, 4, 4
 """Sizes of IP-Adapter Plus that `load_ip_adapter` takes for granted."""
@@ -26,11 +30,13 @@ StockWeights = dict[str, dict[str, Tensor]]
 
 @torch.no_grad()
 def stock_ip_adapters(adapter: EmojiAdapter, unet: UNet2DConditionModel) -> list[StockWeights]:
-    """Weights of both branches for `load_ip_adapter`, identity first.
+    """Weights of the branches for `load_ip_adapter`, identity first.
 
-    Identity embeddings of length 1 `[rows, 1, 512]` and patch features `[rows, 1, patches, dim]` go in as
-    `ip_adapter_image_embeds`. The terms of the rows that are given are those of our own pipeline; the stock
-    pipeline gives the negative rows of guidance a term too, that of embeddings of zeros.
+    Identity embeddings of length 1 `[rows, 1, 512]` and patch features `[rows, 1, patches, dim]` (of an
+    adapter that reads no pictures: expression codes `[rows, 1, numbers]`) go in as `ip_adapter_image_embeds`.
+    The terms of the rows that are given are those of our own pipeline; the stock pipeline gives the negative
+    rows of guidance a term too, that of embeddings of zeros, as ours does where `identity_negative` and
+    `expression_negative` are "zeros".
 
     Args:
         adapter: what to write; layers in which a branch does not act get values of zero.
@@ -39,34 +45,70 @@ def stock_ip_adapters(adapter: EmojiAdapter, unet: UNet2DConditionModel) -> list
     Raises:
         AdapterMismatchError: the expression resampler is larger than diffusers takes for granted.
     """
-    layers = cross_attention_layers(unet)
-    width = adapter.config["cross_attention_dim"]
-    return [
-        {
-            "image_proj": _face_id(adapter),
-            "ip_adapter": _keys_values(adapter.to_k_identity, adapter.to_v_identity, layers, width),
-        },
-        {
-            "image_proj": _plus(adapter),
-            "ip_adapter": _keys_values(adapter.to_k_expression, adapter.to_v_expression, layers, width),
-        },
-    ]
+    return list(stock_branches(adapter, cross_attention_layers(unet)).values())
 
 
-def _face_id(adapter: EmojiAdapter) -> dict[str, Tensor]:
+@torch.no_grad()
+def stock_branches(adapter: EmojiAdapter, layers: Mapping[str, int]) -> dict[str, StockWeights]:
+    """Branch -> weights of each branch that an adapter has; see `stock_ip_adapters`.
+
+    Args:
+        adapter: what to write; tensors that need no change are shared.
+        layers: name and width of all cross-attention layers of the U-Net.
+    """
+    width, made = adapter.config["cross_attention_dim"], {}
+    if adapter.identity_projection is not None:
+        attention = _keys_values(adapter.to_k_identity, adapter.to_v_identity, layers, width)
+        attention |= _lora(adapter, list(layers))
+        made["identity"] = {"image_proj": _identity(adapter), "ip_adapter": attention}
+    if adapter.expression_resampler is not None or adapter.blendshape_projection is not None:
+        attention = _keys_values(adapter.to_k_expression, adapter.to_v_expression, layers, width)
+        made["expression"] = {"image_proj": _expression(adapter), "ip_adapter": attention}
+    return made
+
+
+def _identity(adapter: EmojiAdapter) -> dict[str, Tensor]:
     """The identity projection; the scaling of embeddings to unit variance is folded into its first layer."""
-    weights = dict(adapter.identity_projection.state_dict())
+    weights = dict(require_part(adapter.identity_projection, "identity").state_dict())
+    if adapter.config["identity_input"] == "unit_variance":
+        first = weights["proj.0.weight"]
+        weights["proj.0.weight"] = first * first.shape[1] ** 0.5
+    return _face_id(weights)
+
+
+def _expression(adapter: EmojiAdapter) -> dict[str, Tensor]:
+    if adapter.expression_resampler is not None:
+        return _plus(adapter)
+    return _face_id(dict(require_part(adapter.blendshape_projection, "expression codes").state_dict()))
+
+
+def _face_id(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The hidden layer brought to a multiple of the input, twice at least, as in h94's files."""
     width, dim = weights["proj.0.weight"].shape
-    wide = -(-width // dim) * dim
-    weights["proj.0.weight"] = _padded(weights["proj.0.weight"] * dim**0.5, wide, dim)
-    weights["proj.0.bias"] = _padded(weights["proj.0.bias"], wide)
-    weights["proj.2.weight"] = _padded(weights["proj.2.weight"], len(weights["proj.2.weight"]), wide)
+    wide = max(2, -(-width // dim)) * dim
+    if wide != width:
+        weights["proj.0.weight"] = _padded(weights["proj.0.weight"], wide, dim)
+        weights["proj.0.bias"] = _padded(weights["proj.0.bias"], wide)
+        weights["proj.2.weight"] = _padded(weights["proj.2.weight"], len(weights["proj.2.weight"]), wide)
     return weights
+
+
+def _lora(adapter: EmojiAdapter, layers: list[str]) -> dict[str, Tensor]:
+    """The LoRA of the attention layers that have one, under their numbers among all attention layers."""
+    lora, made = adapter.identity_lora, {}
+    if lora is None:
+        return made
+    weights = lora.state_dict()
+    for place, layer in enumerate(attention_layers(layers)):
+        if layer in lora.layers:
+            made |= {f"{place}.{theirs}": weights[f"{layer}.{ours}"] for theirs, ours in LORA.items()}
+    return made
 
 
 def _plus(adapter: EmojiAdapter) -> dict[str, Tensor]:
     """The expression resampler."""
-    config, weights = adapter.config, dict(adapter.expression_resampler.state_dict())
+    config = adapter.config
+    weights = dict(require_part(adapter.expression_resampler, "expression pictures").state_dict())
     width, heads = config["resampler_width"], config["resampler_heads"]
     sizes = (width // heads, config["resampler_depth"], config["resampler_mult"])
     if any(size > limit for size, limit in zip(sizes, (HEAD_DIM, DEPTH, MULT), strict=True)):
@@ -114,12 +156,12 @@ def _keys_values(
     to_k: LayerProjections, to_v: LayerProjections, layers: Mapping[str, int], width: int
 ) -> dict[str, Tensor]:
     """Matrices of all layers under the odd numbers that IP-Adapter files give them."""
-    made = {}
+    made, like = {}, next(to_k.parameters(), torch.zeros(()))
     for place, (layer, dim) in enumerate(layers.items()):
         for name, projections in (("k", to_k), ("v", to_v)):
             acts = layer in projections.dims
-            matrix = projections[layer].matrix() if acts else torch.zeros(dim, width)
-            made[f"{2 * place + 1}.to_{name}_ip.weight"] = matrix.contiguous()
+            matrix = projections[layer].matrix() if acts else like.new_zeros(dim, width)
+            made[f"{2 * place + 1}.to_{name}_ip.weight"] = matrix
     return made
 
 

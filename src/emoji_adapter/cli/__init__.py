@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "accept",
     "push",
+    "convert",
     "microworld",
     "doctor",
 )

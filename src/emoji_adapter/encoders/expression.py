@@ -133,8 +133,11 @@ class ExpressionEncoder:
             pixels = torch.cat([self.preprocess(_to_tensor(crop)) for crop in crops])
         else:
             raise InputError("No expression crops to encode: got an empty list.")
-        hidden = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states
-        return hidden[self.layer][:, 1:]
+        return self.hidden(pixels)[:, 1:]
+
+    def hidden(self, pixels: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch tokens dim"]:
+        """Features of pictures from `preprocess`, class token first."""
+        return self.model(pixel_values=pixels, output_hidden_states=True).hidden_states[self.layer]
 
     def preprocess(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 size size"]:
         """Resize to the tower's size (bicubic, antialiased) and normalise; differentiable."""

@@ -4,37 +4,36 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from emoji_adapter.errors import AdapterMismatchError, InputError
+from emoji_adapter.errors import InputError
 from emoji_adapter.models.attachment import attach, detach, is_attached
 from emoji_adapter.models.attention import LayerKV
+from emoji_adapter.models.building import build_parts
+from emoji_adapter.models.family_defaults import fresh_config
+from emoji_adapter.models.identity_lora import LowRankUpdates, detach_lora
 from emoji_adapter.models.keys_values import LayerProjections, keys_and_values
-from emoji_adapter.models.layers import (
-    attention_of,
-    base_family,
-    cross_attention_layers,
-    scale_of_layers,
-    select,
-)
+from emoji_adapter.models.layers import attention_of, scale_of_layers
 from emoji_adapter.models.parts import (
     BRANCHES as BRANCHES,
     MICRO as MICRO,
     is_adapter_parameter as is_adapter_parameter,
+    require_part,
+    require_shape,
 )
-from emoji_adapter.models.projection import MLPProjection
+from emoji_adapter.models.projection import FaceIDPlusProjection, MLPProjection, identity_tokens
 from emoji_adapter.models.publishing import PublishMixin
 from emoji_adapter.models.resampler import ExpressionResampler
 from emoji_adapter.models.saving import header, weight_name, whole_folder
 
-FORMAT_VERSION = 1
-"""Version of the file format; a file of a later one is refused."""
+FORMAT_VERSION = 2
+"""Version of the file format; a file of a later one is refused, of an earlier one brought up to this."""
 
 Scale = float | Mapping[str, float] | Tensor
 
@@ -51,17 +50,28 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         layer_dims: name -> width of the layers that either branch acts in.
         identity_layers: layers of the identity branch, a part of `layer_dims`.
         expression_layers: layers of the expression branch, likewise.
-        identity_dim: length of the recogniser's embedding.
+        identity_dim: length of the recogniser's embedding; None: no identity is understood.
         identity_tokens: tokens of one identity.
         identity_width: hidden layer of the identity projection.
-        expression_dim: length of a patch feature of the expression encoder.
+        identity_input: how an embedding is scaled first: "unit_variance" (ours) or "unit_length" (h94's).
+        identity_features_dim: length of the CLIP features of the face that are read beside the embedding, as
+            in IP-Adapter-FaceID-Plus; None: the embedding alone.
+        identity_features_encoder: id of the CLIP vision tower that makes them.
+        identity_shortcut: whether the embedding's tokens are added to the result (FaceID-PlusV2).
+        identity_negative: what the negative rows of guidance see: "absent" (no term) or "zeros" (the term of
+            an embedding of zeros, as IP-Adapters are trained).
+        identity_lora_rank: rank of the LoRA that acts while an identity does; None: none.
+        identity_lora_layers: attention layers, self or cross, that have it; the identity layers by default.
+        expression_dim: length of a patch feature of the expression encoder; None: no picture is understood.
         expression_tokens: tokens of one expression, from patch features and from blendshapes alike.
         resampler_width: inner width of the resampler.
         resampler_depth: its layers.
         resampler_heads: its attention heads.
         resampler_mult: its feed-forward width in multiples of `resampler_width`.
-        blendshapes: number of blendshapes (ARKit: 52).
-        blendshape_width: hidden layer of the blendshape projection.
+        expression_negative: as `identity_negative`.
+        blendshapes: length of the expression code (ARKit: 52); None: no code is understood.
+        blendshape_set: what its numbers mean: "arkit" or "flame" (50 expression, 2 eyelid, 3 jaw numbers).
+        blendshape_width: hidden layer of the projection of the code.
         kv_rank: rank of the key and value projections; None for full rank.
         identity_encoder: id of the face pack that makes the embeddings, e.g. "micro", "buffalo_l".
         expression_encoder: id of the expression encoder, e.g. "micro" or a Hub id.
@@ -73,6 +83,15 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
 
     _supports_gradient_checkpointing = False
 
+    identity_projection: MLPProjection | FaceIDPlusProjection | None
+    expression_resampler: ExpressionResampler | None
+    blendshape_projection: MLPProjection | None
+    to_k_identity: LayerProjections
+    to_v_identity: LayerProjections
+    to_k_expression: LayerProjections
+    to_v_expression: LayerProjections
+    identity_lora: LowRankUpdates | None
+
     @register_to_config
     def __init__(  # noqa: PLR0913 (diffusers keeps each argument in config.json)
         self,
@@ -81,16 +100,25 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         layer_dims: dict[str, int] | None = None,
         identity_layers: list[str] | None = None,
         expression_layers: list[str] | None = None,
-        identity_dim: int = 512,
+        identity_dim: int | None = 512,
         identity_tokens: int = 4,
         identity_width: int = 1024,
-        expression_dim: int = 1280,
+        identity_input: str = "unit_variance",
+        identity_features_dim: int | None = None,
+        identity_features_encoder: str | None = None,
+        identity_shortcut: bool = False,
+        identity_negative: str = "absent",
+        identity_lora_rank: int | None = None,
+        identity_lora_layers: list[str] | None = None,
+        expression_dim: int | None = 1280,
         expression_tokens: int = 16,
         resampler_width: int = 768,
         resampler_depth: int = 4,
         resampler_heads: int = 12,
         resampler_mult: int = 4,
-        blendshapes: int = 52,
+        expression_negative: str = "absent",
+        blendshapes: int | None = 52,
+        blendshape_set: str = "arkit",
         blendshape_width: int = 256,
         kv_rank: int | None = None,
         identity_encoder: str = "micro",
@@ -102,41 +130,16 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         format_version: int = FORMAT_VERSION,
     ):
         super().__init__()
-        layer_dims = layer_dims or {}
-        self.identity_projection = MLPProjection(
-            input_dim=identity_dim,
-            width=identity_width,
-            tokens=identity_tokens,
-            output_dim=cross_attention_dim,
-        )
-        self.expression_resampler = ExpressionResampler(
-            input_dim=expression_dim,
-            width=resampler_width,
-            depth=resampler_depth,
-            heads=resampler_heads,
-            mult=resampler_mult,
-            tokens=expression_tokens,
-            output_dim=cross_attention_dim,
-        )
-        self.blendshape_projection = MLPProjection(
-            input_dim=blendshapes,
-            width=blendshape_width,
-            tokens=expression_tokens,
-            output_dim=cross_attention_dim,
-        )
-        identity_dims = {name: layer_dims[name] for name in identity_layers or []}
-        expression_dims = {name: layer_dims[name] for name in expression_layers or []}
-        self.to_k_identity = LayerProjections(identity_dims, cross_attention_dim, kv_rank)
-        self.to_v_identity = LayerProjections(identity_dims, cross_attention_dim, kv_rank)
-        self.to_k_expression = LayerProjections(expression_dims, cross_attention_dim, kv_rank)
-        self.to_v_expression = LayerProjections(expression_dims, cross_attention_dim, kv_rank)
+        self.register_to_config(format_version=FORMAT_VERSION)
+        for name, module in build_parts(self.config).items():
+            self.add_module(name, module)
 
     @classmethod
     def for_unet(
         cls,
         unet: UNet2DConditionModel,
-        identity_layers: str | Sequence[str] = "all",
-        expression_layers: str | Sequence[str] = "all",
+        identity_layers: str | Sequence[str] | None = None,
+        expression_layers: str | Sequence[str] | None = None,
         **config: Any,
     ) -> "EmojiAdapter":
         """A fresh adapter that fits a U-Net.
@@ -146,54 +149,54 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
 
         Args:
             unet: a `UNet2DConditionModel`.
-            identity_layers: where identity acts: patterns, see `models.layers.select`.
+            identity_layers: where identity acts: patterns of `models.layers.select`; None: family's default.
             expression_layers: where the expression acts.
-            **config: further arguments of the constructor.
+            **config: further arguments of the constructor; what is left out is the family's default.
         """
-        dims = cross_attention_layers(unet)
-        chosen = {
-            "identity_layers": select(dims, identity_layers),
-            "expression_layers": select(dims, expression_layers),
-        }
-        used = set(chosen["identity_layers"]) | set(chosen["expression_layers"])
-        adapter = cls(
-            base_family=base_family(unet),
-            cross_attention_dim=unet.config["cross_attention_dim"],
-            layer_dims={name: dim for name, dim in dims.items() if name in used},
-            **chosen,
-            **config,
-        )
-        for to_k, to_v in adapter._projections().values():
+        return cls(**fresh_config(unet, identity_layers, expression_layers, config)).start_like(unet)
+
+    @torch.no_grad()
+    def start_like(self, unet: UNet2DConditionModel) -> "EmojiAdapter":
+        """Sets keys and values to those of a U-Net for text; returns the adapter itself."""
+        for to_k, to_v in self._projections().values():
             for name in to_k.dims:
                 text = attention_of(unet, name)
                 assert text.to_k is not None and text.to_v is not None  # noqa: PT018 (of cross-attention)
                 to_k[name].set_to(text.to_k.weight)
                 to_v[name].set_to(text.to_v.weight)
-        return adapter
+        return self
 
     @property
     def layers(self) -> list[str]:
         """The layers that either branch acts in, in the order of the U-Net."""
         return list(self.config["layer_dims"] or {})
 
-    def identity_tokens_of(self, embeds: Tensor) -> Float[Tensor, "batch tokens dim"]:
+    def identity_tokens_of(
+        self, embeds: Tensor, features: Tensor | None = None
+    ) -> Float[Tensor, "batch tokens dim"]:
         """Tokens of identity embeddings `[batch, identity_dim]`; only their direction counts.
 
         They are scaled to unit variance first (our choice: the elements of a unit vector of length 512 are
-        so small that the bias of the first layer would drown them).
+        so small that the bias of the first layer would drown them), or to unit length (`identity_input`).
+
+        Args:
+            embeds: of the recogniser.
+            features: `[batch, patches, identity_features_dim]`, for adapters that read them, else None.
         """
-        self._require(embeds, "identity embeddings", (self.config["identity_dim"],))
-        return self.identity_projection(normalize(embeds, dim=-1) * self.config["identity_dim"] ** 0.5)
+        projection = require_part(self.identity_projection, "identity")
+        return identity_tokens(projection, self.config, embeds, features)
 
     def expression_tokens_of(self, features: Tensor) -> Float[Tensor, "batch tokens dim"]:
         """Tokens of the patch features `[batch, patches, expression_dim]` of expression pictures."""
-        self._require(features, "expression features", (None, self.config["expression_dim"]))
-        return self.expression_resampler(features)
+        resampler = require_part(self.expression_resampler, "expression pictures")
+        require_shape(features, "expression features", (None, self.config["expression_dim"]))
+        return resampler(features)
 
     def blendshape_tokens_of(self, blendshapes: Tensor) -> Float[Tensor, "batch tokens dim"]:
-        """Tokens of blendshapes `[batch, blendshapes]`, each in [0, 1], in ARKit's order."""
-        self._require(blendshapes, "blendshapes", (self.config["blendshapes"],))
-        return self.blendshape_projection(blendshapes)
+        """Tokens of expression codes `[batch, blendshapes]`: ARKit's blendshapes in [0, 1], or as told."""
+        projection = require_part(self.blendshape_projection, "expression codes")
+        require_shape(blendshapes, "blendshapes", (self.config["blendshapes"],))
+        return projection(blendshapes)
 
     def forward(
         self,
@@ -231,19 +234,28 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
     def attach(self, unet: UNet2DConditionModel) -> None:
         """Makes the selected layers of a U-Net listen. `detach` is the exact inverse.
 
+        A LoRA part is put beside the U-Net's other LoRAs; it acts inside `lora_acting` only.
+
         Raises:
-            AdapterMismatchError: a layer is missing, already listens, or has a processor that is not a stock
-                one. The U-Net is then untouched.
+            AdapterMismatchError: a layer is missing, already listens, or has a foreign processor or, for a
+                LoRA, is fused. The U-Net is then untouched.
         """
+        lora = self.identity_lora
+        if lora is not None:
+            lora.check(unet)
         attach(unet, self.layers)
+        if lora is not None:
+            lora.attach(unet)
 
     def detach(self, unet: UNet2DConditionModel) -> None:
-        """Gives back the processors that `attach` found; does nothing to a U-Net that does not listen."""
+        """Gives back what `attach` found, if the U-Net listens."""
         detach(unet)
+        detach_lora(unet)
 
     def is_attached(self, unet: UNet2DConditionModel) -> bool:
         """Whether every selected layer of a U-Net listens."""
-        return is_attached(unet, self.layers)
+        lora = self.identity_lora is None or self.identity_lora.is_attached(unet)
+        return lora and is_attached(unet, self.layers)
 
     def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride] (sharding, flashpack: not here)
         self,
@@ -286,15 +298,3 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         if isinstance(scale, Tensor):
             return keys_and_values(to_k, to_v, tokens, [1.0] * len(to_k.dims), scale)
         return keys_and_values(to_k, to_v, tokens, scale_of_layers(to_k.dims, scale))
-
-    @staticmethod
-    def _require(tensor: Tensor, what: str, shape: tuple[int | None, ...]) -> None:
-        wanted = ("batch", *("any" if n is None else n for n in shape))
-        fits = tensor.ndim == len(wanted) and all(
-            n in (None, m) for n, m in zip(shape, tensor.shape[1:], strict=True)
-        )
-        if not fits:
-            raise AdapterMismatchError(
-                f"This adapter takes {what} of shape [{', '.join(map(str, wanted))}], got "
-                f"{list(tensor.shape)}. Encode with the encoder that the adapter names."
-            )

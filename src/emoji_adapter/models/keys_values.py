@@ -58,7 +58,7 @@ class LayerProjections(nn.Module):
         super().__init__()
         self.dims = dict(dims)
         for name, dim in dims.items():
-            _place(self, name, Projection(input_dim, dim, rank))
+            place(self, name, Projection(input_dim, dim, rank))
 
     def __getitem__(self, layer: str) -> Projection:
         return cast(Projection, self.get_submodule(layer))
@@ -106,7 +106,7 @@ def _scaled(values: Tensor, widths: list[int], scales: Sequence[float]) -> Tenso
     return values * factors.to(values.device)
 
 
-def _place(root: nn.Module, path: str, module: nn.Module) -> None:
+def place(root: nn.Module, path: str, module: nn.Module) -> None:
     """Registers a module under a dotted path, with empty modules in between."""
     *parents, last = path.split(".")
     for parent in parents:

@@ -57,7 +57,7 @@ class ExpressionResampler(nn.Module):
         self.proj_in = nn.Linear(input_dim, width)
         self.proj_out = nn.Linear(width, output_dim)
         self.norm_out = nn.LayerNorm(output_dim)
-        self.layers = nn.ModuleList(_Layer(width, heads, mult) for _ in range(depth))
+        self.layers = nn.ModuleList(ResamplerLayer(width, heads, mult) for _ in range(depth))
 
     def forward(
         self, features: Float[Tensor, "batch patches input_dim"]
@@ -70,7 +70,7 @@ class ExpressionResampler(nn.Module):
         return self.norm_out(self.proj_out(latents))
 
 
-class _Layer(nn.ModuleList):
+class ResamplerLayer(nn.ModuleList):
     """Attention and feed-forward; a list because its parts are called 0 and 1 in files of IP-Adapter Plus."""
 
     def __init__(self, width: int, heads: int, mult: int):
@@ -83,6 +83,7 @@ class _Layer(nn.ModuleList):
         super().__init__([PerceiverAttention(width=width, heads=heads), feed_forward])
 
     def forward(self, features: Tensor, latents: Tensor) -> Tensor:
+        """The queries after this layer."""
         attention, feed_forward = self
         latents = latents + attention(features, latents)
         return latents + feed_forward(latents)

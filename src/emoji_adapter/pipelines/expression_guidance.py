@@ -13,7 +13,7 @@ from emoji_adapter.models.attention import CARRIER, LayerKV
 
 
 @contextlib.contextmanager
-def guided_expression(pipe: Any, scale: float | None) -> Iterator[None]:
+def guided_expression(pipe: Any, scale: float | None, rows: int) -> Iterator[None]:
     """Let the expression be guided by `scale` in the calls of a pipeline inside.
 
     Stock guidance draws `e(negative) + g (e(all) - e(negative))`. Inside it becomes, as in InstructPix2Pix
@@ -28,6 +28,7 @@ def guided_expression(pipe: Any, scale: float | None) -> Iterator[None]:
     Args:
         pipe: one of our pipelines.
         scale: at least 0; MagicFace found 1.5 to 3.5 useful. None changes nothing at all.
+        rows: number of pictures made: the positive rows, which come last.
 
     Raises:
         InputError: the scale is negative or not finite.
@@ -43,11 +44,10 @@ def guided_expression(pipe: Any, scale: float | None) -> Iterator[None]:
 
     def combine(unet: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> Any:
         kv = (keywords.get("cross_attention_kwargs") or {}).get(CARRIER)
-        rows = _expressions(kv)
-        if kv is None or not rows:  # a step that is not controlled
+        if kv is None or not _with_expression(kv):  # a step that is not controlled
             return output
         full = output[0]
-        total, rows = len(full), min(rows, len(full))
+        total = len(full)
         arguments, keywords = (_last(part, rows, total) for part in (arguments, keywords))
         keywords["cross_attention_kwargs"] = {**keywords["cross_attention_kwargs"], CARRIER: _without(kv)}
         without = unet.forward(*arguments, **keywords)[0]
@@ -63,10 +63,8 @@ def guided_expression(pipe: Any, scale: float | None) -> Iterator[None]:
         handle.remove()
 
 
-def _expressions(kv: Mapping[str, LayerKV] | None) -> int:
-    """Rows of the expression's values; 0 where no expression acts."""
-    found = [len(parts.v_expression) for parts in (kv or {}).values() if parts.v_expression is not None]
-    return found[0] if found else 0
+def _with_expression(kv: Mapping[str, LayerKV]) -> bool:
+    return any(parts.v_expression is not None for parts in kv.values())
 
 
 def _without(kv: Mapping[str, LayerKV]) -> dict[str, LayerKV]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from emoji_adapter.encoders.identity import IdentityEncoder
 from emoji_adapter.errors import AdapterMismatchError, WeightsNotFoundError
 from emoji_adapter.faces.analysis import FaceAnalyzer, FacePolicy
 from emoji_adapter.faces.crop import ExpressionCrop
+from emoji_adapter.faces.geometry import align
 from emoji_adapter.faces.images import ImageSource, load_image
 from emoji_adapter.faces.packs import how_to_get, name_of, same_pack
 
@@ -24,6 +26,7 @@ class FaceEncoders:
         config: configuration of the adapter, which names both.
         analyzer: used instead of the pack that is named; it must be the same pack.
         expression_encoder: used instead of the encoder that is named.
+        features_encoder: used instead of the CLIP tower that is named for identity features.
 
     Raises:
         AdapterMismatchError: the analyzer's pack is another than the adapter's.
@@ -34,10 +37,12 @@ class FaceEncoders:
         config: Mapping[str, Any],
         analyzer: FaceAnalyzer | None = None,
         expression_encoder: ExpressionEncoder | None = None,
+        features_encoder: ExpressionEncoder | None = None,
     ):
         self._config = config
         self._analyzer = None if analyzer is None else self._checked(analyzer)
         self._expression_encoder = expression_encoder
+        self._features_encoder = features_encoder
 
     @property
     def analyzer(self) -> FaceAnalyzer:
@@ -60,6 +65,29 @@ class FaceEncoders:
     def identity(self, pictures: Sequence[ImageSource], policy: FacePolicy) -> Tensor:
         """Embedding `[512]` of one person, of unit length."""
         return IdentityEncoder(self.analyzer).encode(pictures, policy)
+
+    @property
+    def features_encoder(self) -> ExpressionEncoder:
+        """CLIP tower that reads identity features."""
+        if self._features_encoder is None:
+            self._features_encoder = ExpressionEncoder.from_pretrained(
+                self._config["identity_features_encoder"]
+            )
+        return self._features_encoder
+
+    @torch.no_grad()
+    def identity_features(self, picture: ImageSource, policy: FacePolicy, device: torch.device) -> Tensor:
+        """Features `[2, patches, dim]`, class token first, of an empty picture and of an aligned face.
+
+        As in IP-Adapter-FaceID-Plus: the face is cut by insightface's alignment, nothing masked; the empty
+        picture is zeros after the normalisation.
+        """
+        image = load_image(picture)
+        face = self.analyzer.face(image, policy, name="identity_image")
+        encoder = self.features_encoder.to(device)
+        aligned = torch.from_numpy(align(np.asarray(image), face.landmarks, encoder.size))
+        pixels = encoder.preprocess(aligned.permute(2, 0, 1)[None].float() / 255)
+        return encoder.hidden(torch.cat([torch.zeros_like(pixels), pixels]))
 
     def _named(self) -> FaceAnalyzer:
         """The pack that the adapter names, if it is here."""
@@ -84,6 +112,16 @@ class FaceEncoders:
     @torch.no_grad()
     def expression(self, picture: ImageSource, policy: FacePolicy, device: torch.device) -> Tensor:
         """Patch features `[patches, dim]` of the face in an expression picture."""
+        if self._config["expression_dim"] is None:
+            raise AdapterMismatchError(
+                "This adapter understands no pictures of expressions"
+                + (
+                    f"; pass expression_embeds: codes of {self._config['blendshapes']} numbers "
+                    f"({self._config['blendshape_set']})."
+                    if self._config["blendshapes"]
+                    else ": it has no expression branch. Load one that has."
+                )
+            )
         image = load_image(picture)
         face = self.analyzer.face(image, policy, name="expression")
         encoder = self.expression_encoder.to(device)

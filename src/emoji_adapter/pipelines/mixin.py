@@ -1,30 +1,31 @@
 """What a stock diffusers pipeline needs to draw a given person with a given expression."""
 
+import contextlib
 import difflib
 import inspect
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from emoji_adapter.checkpoints.format import check_fits, load_adapter
+from emoji_adapter.checkpoints.format import check_fits
+from emoji_adapter.checkpoints.opening import AdapterName, open_adapter
 from emoji_adapter.errors import InputError
 from emoji_adapter.faces.analysis import FacePolicy
 from emoji_adapter.faces.images import ImageSource
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import CARRIER, LayerKV
+from emoji_adapter.models.identity_lora import lora_acting
 from emoji_adapter.models.layers import scale_of_layers
+from emoji_adapter.pipelines.conditions import Conditions, LayerScale, identity_acts, keys_and_values
 from emoji_adapter.pipelines.expression_guidance import guided_expression
 from emoji_adapter.pipelines.faces import FaceEncoders
-from emoji_adapter.pipelines.pairing import expressions_of, people_of, rows_of
+from emoji_adapter.pipelines.pairing import expressions_of, people_of
 from emoji_adapter.pipelines.signature import own_arguments
 from emoji_adapter.pipelines.window import ControlWindow
-
-LayerScale = float | Mapping[str, float]
 
 _Stock: Any = object
 """What the mixin stands in front of: the stock pipeline, which only the concrete class names."""
@@ -42,15 +43,15 @@ class EmojiAdapterMixin(_Stock):
     _face_encoders: FaceEncoders | None = None
 
     def load_emoji_adapter(
-        self, pretrained_model_name_or_path: str | Path | EmojiAdapter = "micro", **kwargs: Any
+        self, pretrained_model_name_or_path: AdapterName | EmojiAdapter = "micro", **kwargs: Any
     ) -> None:
         """Loads an adapter and attaches it; an earlier one is replaced.
 
         Args:
             pretrained_model_name_or_path: "micro" (embedded), a folder, a `.safetensors` file, a Hub id, or
-                an `EmojiAdapter`, which is then shared.
+                an `EmojiAdapter`, which is then shared; or IP-Adapter files: see `open_adapter`.
             **kwargs: as of `load_ip_adapter`: subfolder, weight_name, revision, token, cache_dir,
-                local_files_only, force_download.
+                local_files_only, force_download; shortcut for FaceID-Plus files.
 
         Raises:
             WeightsNotFoundError, HubError: nothing is there, or the Hub refuses.
@@ -59,7 +60,7 @@ class EmojiAdapterMixin(_Stock):
                 layers. The pipeline is then as it was.
         """
         name = pretrained_model_name_or_path
-        adapter = name if isinstance(name, EmojiAdapter) else load_adapter(name, unet=self.unet, **kwargs)
+        adapter = name if isinstance(name, EmojiAdapter) else open_adapter(name, unet=self.unet, **kwargs)
         check_fits(adapter.config, self.unet)
         before = self.emoji_adapter
         if before is not None:
@@ -131,12 +132,17 @@ class EmojiAdapterMixin(_Stock):
         """Patch features `[patches, dim]` of an expression picture, to pass as `expression_embeds`."""
         return self.face_encoders.expression(picture, face_policy, self._execution_device)
 
+    def encode_identity_features(self, picture: ImageSource, face_policy: FacePolicy = "largest") -> Tensor:
+        """CLIP features `[2, patches, dim]` of an empty picture and of a face, for `identity_features`."""
+        return self.face_encoders.identity_features(picture, face_policy, self._execution_device)
+
     def __call__(
         self,
         *args: Any,
         identity_image: Any = None,
         expression: Any = None,
         identity_embeds: Any = None,
+        identity_features: Any = None,
         expression_embeds: Any = None,
         control_start: float = 0.0,
         control_end: float = 1.0,
@@ -153,8 +159,12 @@ class EmojiAdapterMixin(_Stock):
             expression: what the face does: a picture, or a list with one for each prompt.
             identity_embeds: instead of `identity_image`: `[512]`, `[1, 512]` or `[prompts, 512]`, from
                 `encode_identity`.
+            identity_features: beside `identity_embeds`, for adapters that read CLIP features of the face
+                (FaceID-Plus): `[2, patches, dim]` or `[prompts, 2, patches, dim]`, from
+                `encode_identity_features`.
             expression_embeds: instead of `expression`: patch features `[patches, dim]` or `[prompts,
-                patches, dim]`, from `encode_expression`; or blendshapes `[52]` or `[prompts, 52]`.
+                patches, dim]`, from `encode_expression`; or a code `[52]` or `[prompts, 52]`: blendshapes
+                (Arc2Face: 55 numbers of FLAME).
             control_start: share of the steps that pass before both act.
             control_end: share of the steps after which they stop.
             expression_guidance_scale: guidance of the expression alone, see `guided_expression`; None: by
@@ -174,6 +184,9 @@ class EmojiAdapterMixin(_Stock):
         if identity_image is not None:
             people = people_of(identity_image, prompts)
             identity_embeds = torch.stack([self.encode_identity(person, face_policy) for person in people])
+            if identity_features is None and self._require_adapter().config["identity_features_dim"]:
+                features = [self.encode_identity_features(person[0], face_policy) for person in people]
+                identity_features = torch.stack(features)
         if expression is not None:
             templates = expressions_of(expression, prompts)
             expression_embeds = torch.stack([self.encode_expression(t, face_policy) for t in templates])
@@ -187,11 +200,18 @@ class EmojiAdapterMixin(_Stock):
                 f"cross_attention_kwargs may not hold {CARRIER!r}: the emoji adapter travels there."
             )
         images_per_prompt = arguments.get("num_images_per_prompt") or 1
-        kv = self._keys_and_values(identity_embeds, expression_embeds, prompts, images_per_prompt)
+        given = Conditions(identity_embeds, identity_features, expression_embeds, prompts, images_per_prompt)
+        kv = self._keys_and_values(given)
         arguments["cross_attention_kwargs"] = {**(plain or {}), CARRIER: kv}
         window.narrow(arguments, plain)
-        with guided_expression(self, expression_guidance_scale):
+        with self._identity_lora(given), guided_expression(self, expression_guidance_scale, given.rows):
             return super().__call__(**arguments)
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """As in the stock pipeline; the adapter's LoRA goes into its own file, not into the U-Net's."""
+        lora = None if self.emoji_adapter is None else self.emoji_adapter.identity_lora
+        with contextlib.nullcontext() if lora is None else lora.taken_out_of(self.unet):
+            super().save_pretrained(*args, **kwargs)
 
     def load_ip_adapter(self, *args: Any, **kwargs: Any) -> None:
         """Refused while an emoji adapter is loaded: both want the cross-attention layers."""
@@ -224,35 +244,17 @@ class EmojiAdapterMixin(_Stock):
             adapter.detach(self.unet)
             adapter.attach(self.unet)
 
-    @torch.no_grad()
-    def _keys_and_values(
-        self, identity_embeds: Any, expression_embeds: Any, prompts: int, images_per_prompt: int
-    ) -> dict[str, LayerKV]:
+    def _keys_and_values(self, given: Conditions) -> dict[str, LayerKV]:
         adapter = self._require_adapter()
         self._attach(adapter)
         if (adapter.device, adapter.dtype) != (self._execution_device, self.unet.dtype):
             torch.nn.Module.to(adapter, self._execution_device, self.unet.dtype)
+        return keys_and_values(adapter, self._emoji_scales, given)
 
-        def rows(embeds: Any, what: str) -> Tensor:
-            return rows_of(embeds, prompts, images_per_prompt, what).to(adapter.device, adapter.dtype)
-
-        identity_tokens = expression_tokens = None
-        if identity_embeds is not None:
-            identity_embeds = _batched(identity_embeds, 1)
-            identity_tokens = adapter.identity_tokens_of(rows(identity_embeds, "identity_embeds"))
-        if expression_embeds is not None:
-            blendshapes = torch.as_tensor(expression_embeds).shape[-1] == adapter.config["blendshapes"]
-            expression_embeds = rows(
-                _batched(expression_embeds, 1 if blendshapes else 2), "expression_embeds"
-            )
-            tokens_of = adapter.blendshape_tokens_of if blendshapes else adapter.expression_tokens_of
-            expression_tokens = tokens_of(expression_embeds)
-        return adapter(
-            identity_tokens,
-            expression_tokens,
-            self._emoji_scales["identity"],
-            self._emoji_scales["expression"],
-        )
+    def _identity_lora(self, given: Conditions) -> contextlib.AbstractContextManager[None]:
+        """The adapter's LoRA acts in calls with an identity whose scale is not 0."""
+        acts = given.identity_embeds is not None and identity_acts(self._emoji_scales["identity"])
+        return lora_acting(self.unet) if acts else contextlib.nullcontext()
 
     def _require_adapter(self) -> EmojiAdapter:
         if self.emoji_adapter is None:
@@ -282,12 +284,6 @@ def _number_of_prompts(arguments: Mapping[str, Any]) -> int:
 def _require_one_of(**given: Any) -> None:
     if all(value is not None for value in given.values()):
         raise InputError(f"Give either {' or '.join(given)}, not both.")
-
-
-def _batched(embeds: Any, dims: int) -> Tensor:
-    """Adds the axis of prompts where it is missing; `dims` is the number of axes without it."""
-    embeds = torch.as_tensor(embeds)
-    return embeds[None] if embeds.ndim == dims else embeds
 
 
 def _check_scale(branch: str, scale: LayerScale, layers: Sequence[str]) -> None:

@@ -32,16 +32,16 @@ class AdapterConfig:
     """Tokens that the expression becomes; as in IP-Adapter Plus."""
     resampler_width: int = 768
     """Inner width of the expression resampler."""
-    resampler_depth: int = 4
-    """Layers of the expression resampler."""
+    resampler_depth: int | None = None
+    """Layers of the expression resampler; None = the default of the U-Net's family."""
     resampler_heads: int = 12
     """Attention heads of the expression resampler."""
     resampler_mult: int = 4
     """Feed-forward width of the resampler in multiples of its inner width."""
-    blendshape_width: int = 256
-    """Hidden layer of the blendshape projection."""
+    blendshape_width: int | None = None
+    """Hidden layer of the blendshape projection; None = the default of the U-Net's family."""
     kv_rank: int | None = None
-    """Rank of the key and value projections; None = full."""
+    """Rank of the key and value projections; 0 = full, None = the default of the U-Net's family."""
 
 
 @dataclass(frozen=True)
@@ -251,5 +251,6 @@ def changed_settings(before: dict[str, object], now: TrainingConfig) -> list[str
         now: the settings it is to go on with.
     """
     after = to_mapping(now)
+    ignored = HARMLESS if now.start is None else HARMLESS | {"adapter"}
     names = sorted(set(before) | set(after))
-    return [name for name in names if name not in HARMLESS and before.get(name) != after.get(name)]
+    return [name for name in names if name not in ignored and before.get(name) != after.get(name)]

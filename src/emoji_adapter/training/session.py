@@ -160,6 +160,11 @@ def _adapter(
             torch.manual_seed(config.seed)
             return new_adapter(config, unet, encoder, data)
     adapter = load_adapter(config.start, unet=unet)
+    if adapter.identity_lora is not None:
+        raise DataError(
+            f"The adapter {config.start} has a LoRA, which is not trained yet and does not act in training. "
+            "Start from an adapter without LoRA."
+        )
     if config.layers is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -186,7 +191,9 @@ def new_adapter(
     layers = {name: list(shape[name]) for name in ("identity_layers", "expression_layers")}
     if config.layers is not None:
         layers["expression_layers"] = list(config.layers)
-    sizes = {name: value for name, value in shape.items() if name not in layers}
+    sizes = {name: value for name, value in shape.items() if name not in layers and value is not None}
+    if sizes.get("kv_rank") == 0:
+        sizes["kv_rank"] = None  # full
     return EmojiAdapter.for_unet(
         unet,
         **layers,
