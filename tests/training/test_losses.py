@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from emoji_adapter.errors import InputError
-from emoji_adapter.training.face_weight import face_weight
+from emoji_adapter.faces.weight import face_weight
 from emoji_adapter.training.losses import Diffusion, diffusion_loss
 
 

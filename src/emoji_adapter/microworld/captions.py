@@ -32,8 +32,8 @@ _OPENINGS = (
     "a person, {s} style",
 )
 _BACKDROPS = ("{b} background", "on a {b} background", "{b} backdrop", "in front of a {b} wall")
-_MOST_PERSON, _MOST_PARTS = 14, 6
-"""Longer captions would leave few of the 77 states after their end."""
+_MOST = 14
+"""Words for a person; longer captions would leave few of the 77 states after their end."""
 
 
 def prompt(style: str, background: str, accessory: str = "none", words: str = "") -> str:
@@ -66,16 +66,17 @@ def caption(parameters: FaceParameters, row: int, dice: random.Random, *, descri
         words = expression_words(parameters.expression[row])
         rest.extend(words[: dice.choice((1, 2, 3))])
     if dice.random() < describe:
-        rest.extend(_some(part_words(parameters.expression[row]), dice, _MOST_PARTS))
+        parts_of_face = part_words(parameters.expression[row])
+        rest.extend(parts_of_face if dice.random() < 0.7 else _some(parts_of_face, dice))
     if dice.random() < describe:
-        rest.append(" ".join(_some(person_words(parameters.identity[row]), dice, _MOST_PERSON)))
+        rest.append(" ".join(_some(person_words(parameters.identity[row]), dice)))
     dice.shuffle(rest)
     return ", ".join(parts + rest)
 
 
-def _some(words: list[str], dice: random.Random, most: int) -> list[str]:
+def _some(words: list[str], dice: random.Random) -> list[str]:
     """At least two words, if there are so many, in any order."""
-    most = min(most, len(words))
+    most = min(_MOST, len(words))
     return dice.sample(words, dice.randint(min(2, most), most))
 
 

@@ -15,7 +15,7 @@ from emoji_adapter.models.attention import CARRIER, LayerKV
 from emoji_adapter.training.augment import augment
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.draws import draw_drops, share_of_rows
-from emoji_adapter.training.face_weight import face_weight
+from emoji_adapter.faces.weight import face_weight
 from emoji_adapter.training.losses import Diffusion, diffusion_loss
 
 

@@ -30,7 +30,7 @@ from emoji_adapter.renderer.parameters import FaceParameters, sample
 
 WIDTH, SIDE, PATCH = 128, 112, 14
 MEAN, STD = 0.5, 0.25
-DESCRIBE = 0.7
+DESCRIBE = 0.9
 """How often captions for the towers and the base model describe the person and the parts of the face."""
 
 
