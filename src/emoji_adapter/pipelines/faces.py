@@ -12,6 +12,7 @@ from emoji_adapter.errors import AdapterMismatchError
 from emoji_adapter.faces.analysis import FaceAnalyzer, FacePolicy
 from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.faces.images import ImageSource, load_image
+from emoji_adapter.pipelines.placement import at_work
 
 
 class FaceEncoders:
@@ -68,8 +69,12 @@ class FaceEncoders:
 
     @torch.no_grad()
     def expression(self, picture: ImageSource, policy: FacePolicy, device: torch.device) -> Tensor:
-        """Patch features `[patches, dim]` of the face in an expression picture."""
+        """Patch features `[patches, dim]` of the face in an expression picture, on `device`.
+
+        The encoder is there only meanwhile, and then again where it was.
+        """
         image = load_image(picture)
         face = self.analyzer.face(image, policy, name="expression")
-        encoder = self.expression_encoder.to(device)
-        return encoder.encode([encoder.crop.crop(image, face)])[0]
+        encoder = self.expression_encoder
+        with at_work(encoder, device, leave=True):
+            return encoder.encode([encoder.crop.crop(image, face)])[0]
