@@ -5,6 +5,7 @@ import inspect
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from diffusers.callbacks import SDXLCFGCutoffCallback
 
 import tiny
 import tiny_families as families
@@ -252,3 +253,20 @@ def test_v_prediction_as_in_sd2():
     assert not torch.equal(draw(pipe, kind.task, **both()), plain)
     pipe.set_emoji_adapter_scale(identity=0.0, expression=0.0)
     assert torch.equal(draw(pipe, kind.task, **both()), plain)
+
+
+@pytest.mark.parametrize("switch", ["enable_attention_slicing", "fuse_qkv_projections"])
+@pytest.mark.parametrize("kind", [families.kind_of("SDXL", "controlnet")])
+def test_slicing_and_fusing_after_loading(kind, pipe, switch):
+    wanted = draw(pipe, kind.task, **both())
+    getattr(pipe, switch)()
+    torch.testing.assert_close(draw(pipe, kind.task, **both()), wanted, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [families.kind_of("SDXL", "text-to-image")])
+def test_guidance_given_up_in_mid_call(kind, stock, pipe):
+    cut = {"callback_on_step_end": SDXLCFGCutoffCallback(cutoff_step_ratio=0.5), "num_inference_steps": 4}
+    plain = draw(stock, kind.task, **cut)
+    assert not torch.equal(draw(pipe, kind.task, **cut, **both()), plain)
+    pipe.set_emoji_adapter_scale(identity=0.0, expression=0.0)
+    assert torch.equal(draw(pipe, kind.task, **cut, **both()), plain)
