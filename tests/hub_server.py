@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         if body:
             self.wfile.write(content)
 
-    def log_message(self, *_):
+    def log_message(self, format, *args):
         pass
 
 

@@ -1,5 +1,6 @@
 """The class that users name; it finds out which concrete pipeline fits."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,7 +47,7 @@ class EmojiDiffPipeline(_Stock):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | Path = MICRO,
+        pretrained_model_name_or_path: str | os.PathLike = MICRO,
         *,
         task: str | None = None,
         **kwargs: Any,
@@ -64,7 +65,7 @@ class EmojiDiffPipeline(_Stock):
             WeightsNotFoundError: there is no such checkpoint.
             InputError: no pipeline of ours fits its family and the task, or the ControlNet is missing.
         """
-        name = locate(pretrained_model_name_or_path, "checkpoint")
+        name = locate(os.fspath(pretrained_model_name_or_path), "checkpoint")
         hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
         index = _model_index(name, hub)
         fitting = cls._fitting([str(index.get("_class_name"))], task)
@@ -138,17 +139,17 @@ class EmojiDiffPipeline(_Stock):
     def _fitting(cls, class_names: Iterable[str], task: str | None) -> Any:
         """The concrete class for a family and a task; a class that is concrete itself must be it."""
         class_names = list(class_names)
-        family = next((found for name in class_names if (found := family_of(name))), None)
+        family = next((found for name in class_names if (found := family_of(name))), "")
         if not cls.family:
             task = "text-to-image" if task is None else task
-            import_family(family)
+            import_family(family or None)
             if (family, task) in cls._concrete:
                 return cls._concrete[family, task]
         elif (family, task or cls.task) == (cls.family, cls.task):
             return cls
         import_family(None)
         known = ", ".join(sorted({f for f, _ in cls._concrete}))
-        if family is None or task not in (None, *TASKS):
+        if not family or task not in (None, *TASKS):
             raise InputError(
                 f"There is no emoji pipeline for {class_names[0]} and the task {task!r}; there is: {known} "
                 f"for {', '.join(TASKS)}. Use such a checkpoint, and name one of these tasks."
@@ -177,7 +178,7 @@ def _model_index(name: str, hub: dict[str, Any]) -> dict[str, Any]:
 
 def _unet_config(name: str, hub: dict[str, Any]) -> dict[str, Any]:
     try:
-        config = dict(UNet2DConditionModel.load_config(name, subfolder="unet", **hub))  # type: ignore[arg-type]
+        config: Any = UNet2DConditionModel.load_config(name, subfolder="unet", **hub)
     except OSError as error:
         raise WeightsNotFoundError(
             f"The checkpoint {name!r} has no unet/config.json: {error} Expected a whole checkpoint in "

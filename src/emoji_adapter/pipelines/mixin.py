@@ -46,9 +46,9 @@ class EmojiAdapterMixin(OffloadMixin, _Stock):
     _emoji_scales: Mapping[str, LayerScale] = {"identity": 1.0, "expression": 1.0}
     _face_encoders: FaceEncoders | None = None
 
-    def __init_subclass__(cls, family: str = "", **kwargs: Any):
-        super().__init_subclass__(family=family, **kwargs)
-        if family:
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "family" in kwargs:
             stock = cls.__bases__[-1]
             cls._optional_components = [*stock._optional_components, COMPONENT]
             cls._exclude_from_cpu_offload = [*stock._exclude_from_cpu_offload, COMPONENT]

@@ -31,7 +31,7 @@ def with_stock_arguments(stock: Callable[..., Any], ours: Callable[..., Any]) ->
     rest = [p for p in parameters if p.kind is p.VAR_KEYWORD]
     added = own_arguments(ours)
     method.__name__ = ours.__name__
-    method.__signature__ = signature.replace(parameters=[*named, *added, *rest])  # type: ignore[attr-defined]
+    method.__signature__ = signature.replace(parameters=[*named, *added, *rest])
     method.__annotations__ = {**get_type_hints(stock), **{p.name: p.annotation for p in added}}
     method.__doc__ = (
         f"{inspect.getdoc(ours)}\n\nAll other arguments are those of the stock pipeline:\n\n{stock.__doc__}"
