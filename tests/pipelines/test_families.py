@@ -226,7 +226,7 @@ def test_classes_families_and_tasks_that_do_not_fit_are_refused(tmp_path):
     assert type(xl_inpaint.ours.from_pretrained(tmp_path)) is xl_inpaint.ours
 
 
-def test_a_class_of_the_users_own_is_told_by_its_bases():
+def test_a_class_of_the_users_own_is_told_by_its_bases(tmp_path):
     sd = families.kind_of("SD", "image-to-image")
 
     class Mine(sd.stock):
@@ -237,7 +237,14 @@ def test_a_class_of_the_users_own_is_told_by_its_bases():
 
     stock = families.pipeline(Mine, "SD", sd.task)
     assert type(EmojiDiffPipeline.from_pipe(stock, task=sd.task)) is sd.ours
-    assert type(MineToo.from_pipe(stock)) is MineToo
+    made = MineToo.from_pipe(stock)
+    made.load_emoji_adapter(tiny.adapter(made.unet))
+    made.save_pretrained(tmp_path, safe_serialization=False)  # the adapter is never a pickle
+    assert type(MineToo.from_pretrained(tmp_path)) is MineToo
+    assert sd.ours.from_pretrained(tmp_path).emoji_adapter is not None
+    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(InputError, match="no emoji pipeline for FluxPipeline"):
+        MineToo.from_pretrained(tmp_path)
 
 
 def test_v_prediction_as_in_sd2():

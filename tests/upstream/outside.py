@@ -15,7 +15,7 @@ from tests.pipelines.testing_utils import MemoryTesterMixin, PipelineTesterMixin
 from tests.testing_utils import torch_device
 from transformers import CLIPTokenizer
 
-from emoji_adapter import EmojiAdapter, EmojiDiffSDPipeline, EmojiDiffSDXLPipeline, InputError
+from emoji_adapter import EmojiAdapter, EmojiDiffSDPipeline, EmojiDiffSDXLPipeline
 from emoji_adapter.pipelines.signature import with_stock_arguments
 
 SIZES = {
@@ -110,11 +110,7 @@ class TestSDIPAdapter(Config, IPAdapterTesterMixin):
 
 
 class TestAttachedSD(AttachedConfig, Isolation):
-    """All tests of a pipeline; the adapter is not written as a pickle, and says so."""
-
-    def test_save_load_local(self, tmp_path):
-        with pytest.raises(InputError, match="safetensors only"):
-            self.get_pipeline().save_pretrained(tmp_path, safe_serialization=False)
+    """All tests of a pipeline."""
 
     def test_the_plain_pipeline_draws_the_same(self, base_pipe_output):
         components = {**self.get_dummy_components(), "emoji_adapter": None}

@@ -32,4 +32,6 @@ def test_diffusers_own_tests_pass(classes, tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", str(outside), "-k", chosen]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-1000:]
-    assert int(re.search(r"(\d+) passed", result.stdout)[1]) > 20
+    passed = re.search(r"(\d+) passed", result.stdout)
+    assert passed is not None
+    assert int(passed[1]) > 20

@@ -7,12 +7,13 @@ from typing import Any
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.utils import logging
 from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from emoji_adapter.errors import AdapterMismatchError, InputError
+from emoji_adapter.errors import AdapterMismatchError
 from emoji_adapter.models.attachment import attach, detach, is_attached
 from emoji_adapter.models.attention import LayerKV
 from emoji_adapter.models.keys_values import LayerProjections, keys_and_values
@@ -178,8 +179,7 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
     def identity_tokens_of(self, embeds: Tensor) -> Float[Tensor, "batch tokens dim"]:
         """Tokens of identity embeddings `[batch, identity_dim]`; only their direction counts.
 
-        They are scaled to unit variance first (our choice: the elements of a unit vector of length 512 are
-        so small that the bias of the first layer would drown them).
+        They are scaled to unit variance first (our choice: else the bias of the first layer drowns them).
         """
         self._require(embeds, "identity embeddings", (self.config["identity_dim"],))
         return self.identity_projection(normalize(embeds, dim=-1) * self.config["identity_dim"] ** 0.5)
@@ -257,14 +257,14 @@ class EmojiAdapter(ModelMixin, ConfigMixin):
         Args:
             save_directory: folder, made if missing.
             is_main_process: whether this process writes (several processes in training).
-            safe_serialization: must be true: pickles are not written.
+            safe_serialization: no pickle is written whatever it says; False (of a whole pipeline) only warns.
             variant: e.g. "fp16": becomes part of the file name, as in diffusers.
             **kwargs: of `ModelMixin.save_pretrained`; sharding and pushing are not done here.
         """
-        if not safe_serialization:
-            raise InputError("EmojiAdapter is saved as safetensors only; leave safe_serialization at True.")
         if not is_main_process:
             return
+        if not safe_serialization:
+            logging.get_logger(__name__).warning("An emoji adapter is written as safetensors, never pickled.")
         name = f"diffusion_pytorch_model{'.' + variant if variant else ''}.safetensors"
         with whole_folder(save_directory) as folder:
             self.save_config(folder)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import diffusers
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
@@ -140,6 +141,8 @@ class EmojiDiffPipeline(_Stock):
         """The concrete class for a family and a task; a class that is concrete itself must be it."""
         class_names = list(class_names)
         family = next((found for name in class_names if (found := family_of(name))), "")
+        if not family and not hasattr(diffusers, class_names[0]):
+            family = cls.family  # a class of the user's own, called by a name that says what it is
         if not cls.family:
             task = "text-to-image" if task is None else task
             import_family(family or None)
