@@ -1,6 +1,7 @@
 """Every family and task: control, exact neutrality, batches, windows, saving and sharing."""
 
 import inspect
+import operator
 
 import pytest
 import torch
@@ -262,11 +263,13 @@ def test_v_prediction_as_in_sd2():
     assert torch.equal(draw(pipe, kind.task, **both()), plain)
 
 
-@pytest.mark.parametrize("switch", ["enable_attention_slicing", "fuse_qkv_projections"])
+@pytest.mark.parametrize(
+    "switch", ["enable_attention_slicing", "fuse_qkv_projections", "unet.set_default_attn_processor"]
+)
 @pytest.mark.parametrize("kind", [families.kind_of("SDXL", "controlnet")])
 def test_slicing_and_fusing_after_loading(kind, pipe, switch):
     wanted = draw(pipe, kind.task, **both())
-    getattr(pipe, switch)()
+    operator.attrgetter(switch)(pipe)()
     torch.testing.assert_close(draw(pipe, kind.task, **both()), wanted, atol=1e-4, rtol=1e-3)
 
 

@@ -143,7 +143,7 @@ class TestAttachedXL(TestXL):
     """The same with an adapter at scale 0; an IP-Adapter beside it is refused."""
 
     pipeline_class = SilentXL
-    test_ip_adapter = None
+    test_ip_adapter = test_ip_adapter_cfg = test_ip_adapter_faceid = test_ip_adapter_masks = None
 
     def get_dummy_components(self, **kwargs):
         return with_adapter(super().get_dummy_components(**kwargs))

@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 
 import diffusers
 import torch
+from diffusers.models.unets import unet_2d_condition
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from emoji_adapter.checkpoints.locate import MICRO, locate
 from emoji_adapter.errors import InputError, WeightsNotFoundError
+from emoji_adapter.models.attention import DualAttnProcessor
 from emoji_adapter.pipelines.families import TASKS, check_channels, family_of, import_family
 from emoji_adapter.pipelines.single_file import check_same_unet, config_folder, fetch_file, tensor_shapes
 
@@ -26,6 +28,9 @@ _Stock: Any = object
 LOADABLE_CLASSES.setdefault(
     "emoji_adapter.models.adapter", {"EmojiAdapter": ["save_pretrained", "from_pretrained"]}
 )
+
+# `unet.set_default_attn_processor()` refuses unknown classes. Ours gives way; the next call puts it back.
+unet_2d_condition.CROSS_ATTENTION_PROCESSORS += (DualAttnProcessor,)  # type: ignore[operator]
 
 
 class EmojiDiffPipeline(_Stock):
