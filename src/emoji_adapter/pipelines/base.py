@@ -30,7 +30,7 @@ LOADABLE_CLASSES.setdefault(
 )
 
 # `unet.set_default_attn_processor()` refuses unknown classes. Ours gives way; the next call puts it back.
-unet_2d_condition.CROSS_ATTENTION_PROCESSORS += (DualAttnProcessor,)  # type: ignore[operator]
+unet_2d_condition.CROSS_ATTENTION_PROCESSORS += (DualAttnProcessor,)
 
 
 class EmojiDiffPipeline(_Stock):
