@@ -31,7 +31,18 @@ if TYPE_CHECKING:
     from emoji_adapter.faces.crop import ExpressionCrop
     from emoji_adapter.models.adapter import EmojiAdapter
     from emoji_adapter.pipelines.base import EmojiDiffPipeline
-    from emoji_adapter.pipelines.stable_diffusion import EmojiDiffSDPipeline
+    from emoji_adapter.pipelines.stable_diffusion import (
+        EmojiDiffSDControlNetPipeline,
+        EmojiDiffSDImg2ImgPipeline,
+        EmojiDiffSDInpaintPipeline,
+        EmojiDiffSDPipeline,
+    )
+    from emoji_adapter.pipelines.stable_diffusion_xl import (
+        EmojiDiffSDXLControlNetPipeline,
+        EmojiDiffSDXLImg2ImgPipeline,
+        EmojiDiffSDXLInpaintPipeline,
+        EmojiDiffSDXLPipeline,
+    )
     from emoji_adapter.types import Face
 
 __version__ = "0.1.0"
@@ -39,7 +50,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "EmojiAdapter": "emoji_adapter.models.adapter",
     "EmojiDiffPipeline": "emoji_adapter.pipelines.base",
+    "EmojiDiffSDControlNetPipeline": "emoji_adapter.pipelines.stable_diffusion",
+    "EmojiDiffSDImg2ImgPipeline": "emoji_adapter.pipelines.stable_diffusion",
+    "EmojiDiffSDInpaintPipeline": "emoji_adapter.pipelines.stable_diffusion",
     "EmojiDiffSDPipeline": "emoji_adapter.pipelines.stable_diffusion",
+    "EmojiDiffSDXLControlNetPipeline": "emoji_adapter.pipelines.stable_diffusion_xl",
+    "EmojiDiffSDXLImg2ImgPipeline": "emoji_adapter.pipelines.stable_diffusion_xl",
+    "EmojiDiffSDXLInpaintPipeline": "emoji_adapter.pipelines.stable_diffusion_xl",
+    "EmojiDiffSDXLPipeline": "emoji_adapter.pipelines.stable_diffusion_xl",
     "ExpressionCrop": "emoji_adapter.faces.crop",
     "ExpressionEncoder": "emoji_adapter.encoders.expression",
     "Face": "emoji_adapter.types",
@@ -54,7 +72,14 @@ __all__ = [
     "EmojiAdapter",
     "EmojiAdapterError",
     "EmojiDiffPipeline",
+    "EmojiDiffSDControlNetPipeline",
+    "EmojiDiffSDImg2ImgPipeline",
+    "EmojiDiffSDInpaintPipeline",
     "EmojiDiffSDPipeline",
+    "EmojiDiffSDXLControlNetPipeline",
+    "EmojiDiffSDXLImg2ImgPipeline",
+    "EmojiDiffSDXLInpaintPipeline",
+    "EmojiDiffSDXLPipeline",
     "ExpressionCrop",
     "ExpressionEncoder",
     "Face",

@@ -335,8 +335,8 @@ def test_from_pipe_keeps_the_number_format(pipe):
 def test_what_has_no_pipeline_is_refused(tmp_path, stock):
     with pytest.raises(InputError, match=r"no emoji pipeline .* task 'upscale'"):
         EmojiDiffPipeline.from_pipe(stock, task="upscale")
-    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
-    with pytest.raises(InputError, match=r"StableDiffusionXLPipeline .* there is: SD for text-to-image"):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusion3Pipeline"}')
+    with pytest.raises(InputError, match=r"StableDiffusion3Pipeline .* there is: SD, SDXL for text-to-image"):
         EmojiDiffPipeline.from_pretrained(tmp_path)
     with pytest.raises(WeightsNotFoundError, match="neither 'micro'"):
         EmojiDiffPipeline.from_pretrained("nowhere")

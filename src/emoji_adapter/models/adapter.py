@@ -8,11 +8,11 @@ import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.utils import logging
 from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from emoji_adapter.errors import InputError
 from emoji_adapter.models.attachment import attach, detach, is_attached
 from emoji_adapter.models.attention import LayerKV
 from emoji_adapter.models.building import build_parts
@@ -270,14 +270,14 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         Args:
             save_directory: folder, made if missing.
             is_main_process: whether this process writes (several processes in training).
-            safe_serialization: must be true: pickles are not written.
+            safe_serialization: no pickle is written whatever it says; False (of a whole pipeline) only warns.
             variant: e.g. "fp16": becomes part of the file name, as in diffusers.
             **kwargs: of `ModelMixin.save_pretrained`; sharding and pushing are not done here.
         """
-        if not safe_serialization:
-            raise InputError("EmojiAdapter is saved as safetensors only; leave safe_serialization at True.")
         if not is_main_process:
             return
+        if not safe_serialization:
+            logging.get_logger(__name__).warning("An emoji adapter is written as safetensors, never pickled.")
         with whole_folder(save_directory) as folder:
             self.save_config(folder)
             weights = {key: value.contiguous() for key, value in self.state_dict().items()}

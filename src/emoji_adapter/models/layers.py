@@ -36,9 +36,13 @@ def attention_of(unet: UNet2DConditionModel, layer: str) -> Attention:
 
 def base_family(unet: UNet2DConditionModel) -> str:
     """Family of a U-Net: "sd15", "sd2", "sdxl" or "other", told by its configuration alone."""
-    if unet.config["addition_embed_type"] == "text_time":
-        return "sdxl"
-    return _FAMILY_OF_WIDTH.get(unet.config["cross_attention_dim"], "other")
+    config = unet.config
+    return family_of_sizes(config["cross_attention_dim"], config["addition_embed_type"] == "text_time")
+
+
+def family_of_sizes(width: int, extra_conditions: bool) -> str:
+    """Family of a U-Net by its cross-attention width, and by whether it knows SDXL's micro-conditions."""
+    return "sdxl" if extra_conditions else _FAMILY_OF_WIDTH.get(width, "other")
 
 
 def describe_family(family: str, width: int) -> str:

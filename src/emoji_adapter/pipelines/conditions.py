@@ -10,9 +10,8 @@ from torch import Tensor
 from emoji_adapter.errors import InputError
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import LayerKV
+from emoji_adapter.pipelines.arguments import LayerScale
 from emoji_adapter.pipelines.pairing import rows_of
-
-LayerScale = float | Mapping[str, float]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.faces.geometry import align
 from emoji_adapter.faces.images import ImageSource, load_image
 from emoji_adapter.faces.packs import how_to_get, name_of, same_pack
+from emoji_adapter.pipelines.placement import at_work
 
 
 class FaceEncoders:
@@ -84,10 +85,11 @@ class FaceEncoders:
         """
         image = load_image(picture)
         face = self.analyzer.face(image, policy, name="identity_image")
-        encoder = self.features_encoder.to(device)
+        encoder = self.features_encoder
         aligned = torch.from_numpy(align(np.asarray(image), face.landmarks, encoder.size))
-        pixels = encoder.preprocess(aligned.permute(2, 0, 1)[None].float() / 255)
-        return encoder.hidden(torch.cat([torch.zeros_like(pixels), pixels]))
+        with at_work(encoder, device, leave=True):
+            pixels = encoder.preprocess(aligned.permute(2, 0, 1)[None].float() / 255)
+            return encoder.hidden(torch.cat([torch.zeros_like(pixels), pixels]))
 
     def _named(self) -> FaceAnalyzer:
         """The pack that the adapter names, if it is here."""
@@ -111,7 +113,10 @@ class FaceEncoders:
 
     @torch.no_grad()
     def expression(self, picture: ImageSource, policy: FacePolicy, device: torch.device) -> Tensor:
-        """Patch features `[patches, dim]` of the face in an expression picture."""
+        """Patch features `[patches, dim]` of the face in an expression picture, on `device`.
+
+        The encoder is there only meanwhile, and then again where it was.
+        """
         if self._config["expression_dim"] is None:
             raise AdapterMismatchError(
                 "This adapter understands no pictures of expressions"
@@ -124,5 +129,6 @@ class FaceEncoders:
             )
         image = load_image(picture)
         face = self.analyzer.face(image, policy, name="expression")
-        encoder = self.expression_encoder.to(device)
-        return encoder.encode([encoder.crop.crop(image, face)])[0]
+        encoder = self.expression_encoder
+        with at_work(encoder, device, leave=True):
+            return encoder.encode([encoder.crop.crop(image, face)])[0]

@@ -1,11 +1,7 @@
 """What a stock diffusers pipeline needs to draw a given person with a given expression."""
 
 import contextlib
-import difflib
-import inspect
-import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import torch
@@ -19,28 +15,54 @@ from emoji_adapter.faces.images import ImageSource
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import CARRIER, LayerKV
 from emoji_adapter.models.identity_lora import lora_acting
-from emoji_adapter.models.layers import scale_of_layers
-from emoji_adapter.pipelines.conditions import Conditions, LayerScale, identity_acts, keys_and_values
+from emoji_adapter.pipelines.arguments import (
+    LayerScale,
+    by_name,
+    check_scale,
+    number_of_prompts,
+    require_one_of,
+)
+from emoji_adapter.pipelines.conditions import Conditions, identity_acts, keys_and_values
 from emoji_adapter.pipelines.expression_guidance import guided_expression
 from emoji_adapter.pipelines.faces import FaceEncoders
 from emoji_adapter.pipelines.pairing import expressions_of, people_of
-from emoji_adapter.pipelines.signature import own_arguments
+from emoji_adapter.pipelines.placement import COMPONENT, OffloadMixin, at_work
+from emoji_adapter.pipelines.signature import own_arguments, with_stock_arguments
 from emoji_adapter.pipelines.window import ControlWindow
 
 _Stock: Any = object
 """What the mixin stands in front of: the stock pipeline, which only the concrete class names."""
 
 
-class EmojiAdapterMixin(_Stock):
+class EmojiAdapterMixin(OffloadMixin, _Stock):
     """Turns faces into keys and values, then calls the stock pipeline that follows it among the bases.
 
-    The stock class must have a `unet`; the concrete class lists `emoji_adapter` among its optional
-    components and calls `_start` in `__init__`.
+    The stock class must have a `unet`. A concrete class needs no body: when it names its family, it gets the
+    stock class's arguments and `emoji_adapter` as a further, optional component.
+
+    Args:
+        emoji_adapter: an adapter to start with; usually `load_emoji_adapter` is called instead.
     """
 
     emoji_adapter: EmojiAdapter | None
     _emoji_scales: Mapping[str, LayerScale] = {"identity": 1.0, "expression": 1.0}
     _face_encoders: FaceEncoders | None = None
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "family" in kwargs:
+            stock = cls.__bases__[-1]
+            cls._optional_components = [*stock._optional_components, COMPONENT]
+            cls._exclude_from_cpu_offload = [*stock._exclude_from_cpu_offload, COMPONENT]
+            cls.__init__ = with_stock_arguments(stock.__init__, EmojiAdapterMixin.__init__)
+            cls.__call__ = with_stock_arguments(stock.__call__, EmojiAdapterMixin.__call__)
+
+    def __init__(self, *args: Any, emoji_adapter: EmojiAdapter | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.register_modules(emoji_adapter=emoji_adapter)
+        if emoji_adapter is not None:
+            check_fits(emoji_adapter.config, self.unet)
+            self._attach(emoji_adapter)
 
     def load_emoji_adapter(
         self, pretrained_model_name_or_path: AdapterName | EmojiAdapter = "micro", **kwargs: Any
@@ -100,7 +122,7 @@ class EmojiAdapterMixin(_Stock):
         given = {"identity": identity, "expression": expression}
         for branch, scale in given.items():
             if scale is not None:
-                _check_scale(branch, scale, adapter.config[f"{branch}_layers"] or [])
+                check_scale(branch, scale, adapter.config[f"{branch}_layers"] or [])
         self._emoji_scales = {
             b: self._emoji_scales[b] if scale is None else scale for b, scale in given.items()
         }
@@ -176,11 +198,12 @@ class EmojiAdapterMixin(_Stock):
             InputError: arguments that contradict each other, or lists of unequal length.
             FaceError: no face, several (policy "raise"), or one too small.
         """
-        arguments = _by_name(super().__call__, args, kwargs)
+        ours = [parameter.name for parameter in own_arguments(EmojiAdapterMixin.__call__)]
+        arguments = by_name(super().__call__, ours, args, kwargs)
         window = ControlWindow(control_start, control_end)
-        _require_one_of(identity_image=identity_image, identity_embeds=identity_embeds)
-        _require_one_of(expression=expression, expression_embeds=expression_embeds)
-        prompts = _number_of_prompts(arguments)
+        require_one_of(identity_image=identity_image, identity_embeds=identity_embeds)
+        require_one_of(expression=expression, expression_embeds=expression_embeds)
+        prompts = number_of_prompts(arguments)
         if identity_image is not None:
             people = people_of(identity_image, prompts)
             identity_embeds = torch.stack([self.encode_identity(person, face_policy) for person in people])
@@ -201,7 +224,8 @@ class EmojiAdapterMixin(_Stock):
             )
         images_per_prompt = arguments.get("num_images_per_prompt") or 1
         given = Conditions(identity_embeds, identity_features, expression_embeds, prompts, images_per_prompt)
-        kv = self._keys_and_values(given)
+        with at_work(self._require_adapter(), self._execution_device, leave=self._adapter_rests):
+            kv = self._keys_and_values(given)
         arguments["cross_attention_kwargs"] = {**(plain or {}), CARRIER: kv}
         window.narrow(arguments, plain)
         with self._identity_lora(given), guided_expression(self, expression_guidance_scale, given.rows):
@@ -231,13 +255,6 @@ class EmojiAdapterMixin(_Stock):
         if self.emoji_adapter is not None:
             self.emoji_adapter.attach(self.unet)
 
-    def _start(self, adapter: EmojiAdapter | None) -> None:
-        """Takes over the adapter that `__init__` was given."""
-        self.register_modules(emoji_adapter=adapter)
-        if adapter is not None:
-            check_fits(adapter.config, self.unet)
-            self._attach(adapter)
-
     def _attach(self, adapter: EmojiAdapter) -> None:
         """Attaches unless that is done; slicing, fusing or another pipeline's unload may have undone it."""
         if not adapter.is_attached(self.unet):
@@ -247,8 +264,8 @@ class EmojiAdapterMixin(_Stock):
     def _keys_and_values(self, given: Conditions) -> dict[str, LayerKV]:
         adapter = self._require_adapter()
         self._attach(adapter)
-        if (adapter.device, adapter.dtype) != (self._execution_device, self.unet.dtype):
-            torch.nn.Module.to(adapter, self._execution_device, self.unet.dtype)
+        if adapter.dtype != self.unet.dtype:
+            torch.nn.Module.to(adapter, self.unet.dtype)
         return keys_and_values(adapter, self._emoji_scales, given)
 
     def _identity_lora(self, given: Conditions) -> contextlib.AbstractContextManager[None]:
@@ -260,37 +277,3 @@ class EmojiAdapterMixin(_Stock):
         if self.emoji_adapter is None:
             raise InputError("No emoji adapter is loaded. Call load_emoji_adapter() first.")
         return self.emoji_adapter
-
-
-def _by_name(call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a stock call by name; one that is nearly one of ours, and not stock, is refused."""
-    arguments = dict(inspect.signature(call).bind(*args, **kwargs).arguments)
-    rest = arguments.pop("kwargs", {})
-    ours = [parameter.name for parameter in own_arguments(EmojiAdapterMixin.__call__)]
-    for name in rest:
-        nearest = difflib.get_close_matches(name, ours, n=1, cutoff=0.75)
-        if nearest:
-            raise InputError(f"There is no argument {name!r}; did you mean {nearest[0]!r}?")
-    return {**arguments, **rest}
-
-
-def _number_of_prompts(arguments: Mapping[str, Any]) -> int:
-    prompt, embeds = arguments.get("prompt"), arguments.get("prompt_embeds")
-    if isinstance(prompt, list):
-        return len(prompt)
-    return 1 if prompt is not None or embeds is None else len(embeds)
-
-
-def _require_one_of(**given: Any) -> None:
-    if all(value is not None for value in given.values()):
-        raise InputError(f"Give either {' or '.join(given)}, not both.")
-
-
-def _check_scale(branch: str, scale: LayerScale, layers: Sequence[str]) -> None:
-    for value in scale.values() if isinstance(scale, Mapping) else [scale]:
-        if not isinstance(value, Real) or not math.isfinite(value) or value < 0:
-            raise InputError(
-                f"The {branch} scale must be a number from 0 (off) to 1 (as trained) or somewhat above, got "
-                f"{value!r}."
-            )
-    scale_of_layers(layers, scale)

@@ -10,12 +10,12 @@ from torch import Generator, Tensor, nn
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.encoders.expression import ExpressionEncoder
+from emoji_adapter.faces.weight import face_weight
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import CARRIER, LayerKV
 from emoji_adapter.training.augment import augment
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.draws import draw_drops, share_of_rows
-from emoji_adapter.faces.weight import face_weight
 from emoji_adapter.training.losses import Diffusion, diffusion_loss
 
 

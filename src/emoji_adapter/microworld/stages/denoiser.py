@@ -25,8 +25,8 @@ from emoji_adapter.renderer.parameters import sample
 PICTURES = {"cuda": 160_000, "cpu": 40_000}
 """Distinct training pictures at the most, by device; fewer when the recipe looks at fewer."""
 SHIFT, FACE_WEIGHT = 2.0, 6.0
-"""Half of the timesteps lie above 1000 SHIFT / (1 + SHIFT) = 667, where captions tell most; eyes and mouth weigh
-more, since all that an expression changes lies there (both our choice, see ADR 9)."""
+"""Half of the timesteps lie above 1000 SHIFT / (1 + SHIFT) = 667, where captions tell most; eyes and mouth
+weigh more, since all that an expression changes lies there (both our choice, see ADR 9)."""
 
 
 def make_unet(size: int) -> UNet2DConditionModel:
@@ -99,8 +99,7 @@ class Album:
         self.nothing = self.encoder(tokenize(tokenizer, [""]).to(shop.device)).last_hidden_state.half()
 
     def batch(self, size: int, generator: torch.Generator, drop: float = 0.1) -> tuple[Tensor, ...]:
-        """Latents (size, channels, 16, 16), the weight of their places (size, 1, 16, 16), and text states
-        (size, 77, width), some of the empty caption."""
+        """Latents (size, channels, 16, 16), weights (size, 1, 16, 16) and text states (size, 77, width)."""
         rows = torch.randint(len(self.latents), (size,), generator=generator, device=generator.device)
         dropped = torch.rand(size, 1, 1, generator=generator, device=generator.device) < drop
         text = torch.where(dropped, self.nothing, self.states[self.which[rows]])

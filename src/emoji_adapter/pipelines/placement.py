@@ -1,0 +1,70 @@
+"""On which device our own networks work, and where they rest."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+COMPONENT = "emoji_adapter"
+
+
+@contextmanager
+def at_work(module: Any, device: torch.device, *, leave: bool) -> Iterator[None]:
+    """Puts a network on a device for a while.
+
+    Args:
+        module: has `device` and `to`.
+        device: where it works.
+        leave: whether it goes back to where it was, e.g. from an accelerator to the CPU.
+    """
+    home = module.device
+    if home != device:
+        _put(module, device)
+    try:
+        yield
+    finally:
+        if leave and home != device:
+            _put(module, home)
+
+
+class OffloadMixin:
+    """The three ways of offloading of a diffusers pipeline, with the adapter among what is offloaded.
+
+    The hooks of accelerate and diffusers fetch the weights of a module when its own `forward` runs; the
+    adapter multiplies the weights of all its layers at once, outside theirs. So it gets no hooks: it rests on
+    the CPU, and is on the accelerator only while it works, at the beginning of a call.
+    """
+
+    _adapter_rests: bool = False
+
+    def enable_model_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
+        """As in the stock pipeline."""
+        self._offload(super().enable_model_cpu_offload, *args, **kwargs)  # type: ignore[misc]
+
+    def enable_sequential_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
+        """As in the stock pipeline; the adapter is moved as a whole."""
+        self._offload(super().enable_sequential_cpu_offload, *args, **kwargs)  # type: ignore[misc]
+
+    def enable_group_offload(self, *args: Any, **kwargs: Any) -> None:
+        """As in the stock pipeline; the adapter is moved as a whole."""
+        self._offload(super().enable_group_offload, *args, **kwargs)  # type: ignore[misc]
+
+    def _offload(self, enable: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Lets the stock method put its hooks everywhere else; the configuration of the pipeline stays."""
+        adapter = getattr(self, COMPONENT)
+        object.__setattr__(self, COMPONENT, None)
+        try:
+            enable(*args, **kwargs)
+        finally:
+            object.__setattr__(self, COMPONENT, adapter)
+        self._adapter_rests = True
+        if adapter is not None:
+            _put(adapter, torch.device("cpu"))
+
+
+def _put(module: Any, device: torch.device) -> None:
+    if isinstance(module, torch.nn.Module):
+        torch.nn.Module.to(module, device)  # that of diffusers warns of number formats
+    else:
+        module.to(device)
