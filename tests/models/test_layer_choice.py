@@ -47,13 +47,14 @@ def test_the_cut_adapter_draws_as_the_whole_one_does_with_the_other_layers_off(u
             assert parts.v_expression is None
 
 
-def test_a_layer_that_is_new_to_the_branch_does_not_act_yet(unet):
+def test_a_layer_that_is_new_to_the_branch_starts_like_text(unet):
     narrow = tiny.adapter(unet, expression_layers=["mid_block"])
     wide = with_expression_layers(narrow, unet, "all")
     new = set(wide.config["expression_layers"]) - set(narrow.config["expression_layers"])
     assert new
-    assert all(not wide.to_v_expression[layer].matrix().any() for layer in new)
-    assert all(wide.to_k_expression[layer].matrix().any() for layer in new)
+    for layer in new:
+        assert torch.equal(wide.to_k_expression[layer].matrix(), unet.get_submodule(layer).to_k.weight)
+        assert torch.equal(wide.to_v_expression[layer].matrix(), unet.get_submodule(layer).to_v.weight)
 
 
 def test_a_layer_that_does_not_exist_is_refused(unet):

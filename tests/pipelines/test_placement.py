@@ -6,6 +6,7 @@ import torch
 import tiny
 import tiny_families as families
 from emoji_adapter.encoders.expression import ExpressionEncoder
+from emoji_adapter.pipelines.conditions import Conditions
 from emoji_adapter.pipelines.placement import at_work
 from tiny_families import both, draw
 
@@ -43,10 +44,11 @@ def test_offloading_changes_no_picture(kind, way):
 def test_offloading_in_sequence_leaves_the_adapter_its_weights():
     """On the CPU stock pipelines cannot draw so, but the hooks take weights away, to the device "meta"."""
     pipe = controlled(KINDS[0])
-    wanted = pipe._keys_and_values(**both(), prompts=1, images_per_prompt=1)
+    given = Conditions(**both(), identity_features=None, prompts=1, images_per_prompt=1)
+    wanted = pipe._keys_and_values(given)
     pipe.enable_sequential_cpu_offload(device="cpu")
     assert pipe.unet.device.type == "meta"
-    made = pipe._keys_and_values(**both(), prompts=1, images_per_prompt=1)
+    made = pipe._keys_and_values(given)
     for layer, parts in wanted.items():
         assert all(torch.equal(a, b) for a, b in zip(made[layer], parts, strict=True))
 
