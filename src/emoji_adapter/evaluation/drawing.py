@@ -16,29 +16,11 @@ from emoji_adapter.evaluation.opponents import StockAdapters, swap_people
 from emoji_adapter.evaluation.plan import DECODED, ORACLE, WAYS, RowPlan, Way
 from emoji_adapter.evaluation.store import Store
 from emoji_adapter.faces.swap import FaceSwapper
-from emoji_adapter.metrics.protocol import Judges
+from emoji_adapter.metrics.protocol import Advance, Judges, Settings
 from emoji_adapter.metrics.records import Cell
 
 Load = Callable[[str | None, str | None], Any]
 """Gives a pipeline by the names of a checkpoint and an adapter; None means the table's own."""
-
-Advance = Callable[[str, int], object]
-"""Told what is being done (`encoding`, a way, `judging`) and for how many more pictures."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How pictures are drawn.
-
-    Attributes:
-        steps: denoising steps.
-        guidance: classifier-free guidance scale.
-        batch: cells drawn at a time.
-    """
-
-    steps: int = 25
-    guidance: float = 3.0
-    batch: int = 32
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,31 @@
-"""What evaluation and probe need from outside: a benchmark that asks and judges that read."""
+"""What evaluation and probe share: a benchmark that asks, how pictures are drawn, judges that read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL.Image import Image
 
 from emoji_adapter.metrics.records import Cell, Readings
+
+Advance = Callable[[str, int], object]
+"""Told what is being done (`encoding`, a way, a layer, `judging`) and for how many more pictures."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pictures are drawn.
+
+    Attributes:
+        steps: denoising steps.
+        guidance: classifier-free guidance scale.
+        batch: cells drawn at a time.
+    """
+
+    steps: int = 25
+    guidance: float = 3.0
+    batch: int = 32
 
 
 @runtime_checkable

@@ -12,8 +12,11 @@ from torch import Tensor
 from emoji_adapter.errors import DataError, FaceError, InputError
 from emoji_adapter.metrics.expression import blendshape_distance
 from emoji_adapter.metrics.identity import cosine
-from emoji_adapter.metrics.protocol import Benchmark, Judges
+from emoji_adapter.metrics.protocol import Advance, Benchmark, Judges, Settings
 from emoji_adapter.metrics.records import Cell, Readings
+
+SETTINGS = Settings(steps=15)
+"""A layer's share shows in fewer steps than a table of scores takes (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -67,30 +70,11 @@ class Probed:
     cells: int
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How pictures are drawn.
-
-    Attributes:
-        steps: denoising steps.
-        guidance: classifier-free guidance scale.
-        batch: cells drawn at a time.
-    """
-
-    steps: int = 15
-    guidance: float = 3.0
-    batch: int = 32
-
-
-Advance = Callable[[str, int], object]
-"""Told what is being drawn (a layer) and how many pictures more are done."""
-
-
 def probe(
     pipe: Any,
     benchmark: Benchmark,
     judges: Judges,
-    settings: Settings = Settings(),
+    settings: Settings = SETTINGS,
     advance: Advance = lambda name, count: None,
 ) -> Probed:
     """Probe every layer of an adapter's expression branch, by the same cells and noise.
