@@ -129,8 +129,8 @@ class TrainingConfig:
     expression_encoder: str = "micro"
     """Expression encoder: "micro", a folder, or a Hub id."""
     start: str | None = None
-    """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The expression stages and
-    the ICA stage need one."""
+    """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The stages that train the
+    expression branch need one."""
     layers: tuple[str, ...] | None = None
     """Patterns of the layers that hear the expression, as `emoji-adapter probe` chooses them; an adapter to
     start from is cut down to them. None = those of that adapter, or `adapter.expression_layers`."""
@@ -164,9 +164,9 @@ class TrainingConfig:
     min_snr_gamma: float | None = None
     """Min-SNR loss weight (Hang et al. 2023, arXiv 2303.09556); None = all timesteps weigh the same."""
     timestep_shift: float = 1.0
-    """How much oftener timesteps of high noise are drawn, see `Diffusion.timesteps`; not in the ICA stage."""
+    """How much oftener timesteps of high noise are drawn, see `shifted`."""
     face_weight: float = 0.0
-    """How much more the places around eyes and mouth weigh, see `face_weight`; not in the ICA stage."""
+    """How much more the places around eyes and mouth weigh, see `face_weight`."""
     blendshape_share: float = 0.3
     """Share of the rows whose expression comes as 52 blendshapes instead of a picture (expression stage)."""
     drops: DropConfig = field(default_factory=DropConfig)
@@ -211,7 +211,8 @@ class TrainingConfig:
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must lie in [0, 1), got {self.ema}.")
         before = {"expression": "identity", "ica": "expression", "stock_expression": "stock_identity"}
-        if self.stage in before and self.start is None:
+        alone = self.stage == "ica" and self.ica.branch == "identity"
+        if self.stage in before and self.start is None and not alone:
             first = before[self.stage]
             raise InputError(
                 f"The {self.stage} stage trains beside a frozen, trained identity branch: set start to the "

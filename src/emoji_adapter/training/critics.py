@@ -22,11 +22,11 @@ class Critics:
     """Frozen networks with gradients towards the picture.
 
     Attributes:
-        recogniser: twin of the one that made the set's identity embeddings.
+        recogniser: twin of the one that made the set's identity embeddings; None if no term asks who it is.
         teacher: twin of the one that made its blendshapes; None compares patch features instead.
     """
 
-    recogniser: RecogniserTwin
+    recogniser: RecogniserTwin | None
     teacher: BlendshapeTwin | None
 
     @classmethod
@@ -37,19 +37,15 @@ class Critics:
             DataError: the set was prepared with another face pack or teacher.
             WeightsNotFoundError, WeightsFormatError: a network is missing, or has no twin in torch.
         """
-        analyzer = FaceAnalyzer(config.pack, threads=1)
-        by_blendshapes = config.expression_loss == "blendshapes" and config.expression_weight > 0
-        pairs = [("ica.pack", meta.identity_encoder, analyzer.pack_id)]
-        if by_blendshapes:
-            pairs.append(("ica.teacher", meta.teacher, config.teacher))
-        for name, expected, got in pairs:
-            if expected != got:
-                raise DataError(
-                    f"The set was prepared with {expected!r}, but {name} is {got!r}: what one network made "
-                    f"cannot be compared with what another one sees. Set {name} to it, or prepare again."
-                )
-        teacher = BlendshapeTwin(config.teacher).to(device) if by_blendshapes else None
-        return cls(RecogniserTwin(analyzer).to(device), teacher)
+        recogniser = teacher = None
+        if config.sees_identity:
+            analyzer = FaceAnalyzer(config.pack, threads=1)
+            _check_same("ica.pack", meta.identity_encoder, analyzer.pack_id)
+            recogniser = RecogniserTwin(analyzer).to(device)
+        if config.expression_loss == "blendshapes" and config.expression_weight > 0:
+            _check_same("ica.teacher", meta.teacher, config.teacher)
+            teacher = BlendshapeTwin(config.teacher).to(device)
+        return cls(recogniser, teacher)
 
     def expression_distance(
         self,
@@ -60,8 +56,9 @@ class Critics:
     ) -> Float[Tensor, " B"]:
         """How far each estimate's expression is from its template's.
 
-        Mean absolute difference of the 52 blendshapes, or 1 - cosine of patch features, patch by patch; both
-        on the aligned, masked crop (our choice).
+        Mean squared difference of the 52 blendshapes, or 1 - cosine of patch features, patch by patch; both
+        on the aligned, masked crop. Our choice: squared, for of what x_t does not tell yet the estimate
+        shows the mean, where absolute differences would ask for the median, a face at rest.
 
         Args:
             encoder: whose crops are cut, and whose features are compared.
@@ -71,7 +68,15 @@ class Critics:
         """
         crops = crop_batch(images, landmarks, encoder.crop)
         if self.teacher is not None:
-            return (self.teacher(crops) - rows.blendshapes.float()).abs().mean(1)
+            return (self.teacher(crops) - rows.blendshapes.float()).square().mean(1)
         with torch.no_grad():
             wanted = encoder.encode(rows.crops.permute(0, 3, 1, 2).float() / 255)
         return (1 - cosine_similarity(encoder.encode(crops).float(), wanted.float(), dim=-1)).mean(1)
+
+
+def _check_same(name: str, expected: str, got: str) -> None:
+    if expected != got:
+        raise DataError(
+            f"The set was prepared with {expected!r}, but {name} is {got!r}: what one network made "
+            f"cannot be compared with what another one sees. Set {name} to it, or prepare again."
+        )

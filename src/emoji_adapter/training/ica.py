@@ -24,8 +24,15 @@ from emoji_adapter.training.critics import Critics
 from emoji_adapter.training.decoding import decode
 from emoji_adapter.training.draws import draw_drops, mixed_seed, share_of_rows
 from emoji_adapter.training.estimators import Predict, make_estimator, step_to
-from emoji_adapter.training.losses import Diffusion, diffusion_loss
-from emoji_adapter.training.stages import StepDraw, StepModels, expression_conditions, predict
+from emoji_adapter.training.losses import Diffusion, diffusion_loss, shifted
+from emoji_adapter.training.stages import (
+    StepDraw,
+    StepModels,
+    expression_conditions,
+    identity_conditions,
+    loss_weight,
+    predict,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Split:
         order = (torch.arange(batch, device=device) + begin) % batch
         limit = torch.full((batch,), steps, device=device)
         limit = limit.index_fill(0, order[batch - seen :], max(1, round(ica.cutoff * steps)))
-        drawn = torch.rand(batch, generator=draw.generator, device=device)
+        drawn = shifted(torch.rand(batch, generator=draw.generator, device=device), config.timestep_shift)
         return cls(order, seen, inverted, (drawn * limit).long().minimum(limit - 1))
 
 
@@ -120,20 +127,23 @@ class Noised:
 
 
 class ICAStage:
-    """Trains the expression branch beside the frozen identity branch.
+    """Trains the expression branch beside the frozen identity branch, or the identity branch by itself.
 
     Args:
         config: of the run.
         critics: what looks at the estimates.
     """
 
-    branch = "expression"
-
     def __init__(self, config: TrainingConfig, critics: Critics):
         self.config = config
         self.critics = critics
         self.estimate = make_estimator(config.ica)
         self.figures: dict[str, Tensor] = {}
+
+    @property
+    def branch(self) -> str:
+        """Branch that trains."""
+        return self.config.ica.branch
 
     def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
         """Return the loss of each row; its terms are scaled so that their means do not know the shares.
@@ -146,7 +156,10 @@ class ICAStage:
         alone, seen = split.order[: batch - split.seen], split.order[batch - split.seen :]
         text, identity, expression = draw_drops(batch, self.config.drops, draw.generator, device)
         dropped = (text, identity.index_fill(0, seen, 0), expression.index_fill(0, seen, 0))
-        conditions = expression_conditions(self.config, models.expression_encoder, rows, draw, dropped)
+        if self.branch == "identity":
+            conditions = identity_conditions(rows, dropped)
+        else:
+            conditions = expression_conditions(self.config, models.expression_encoder, rows, draw, dropped)
         noised = Noised(
             rows=rows,
             text=conditions.text,
@@ -171,7 +184,7 @@ class ICAStage:
 
     def _diffusion(self, models: StepModels, part: Noised, predicted: Tensor) -> Float[Tensor, " b"]:
         target = models.diffusion.target(part.x_0, part.eps, part.t)
-        return diffusion_loss(predicted, target, models.diffusion.weight(part.t, self.config.min_snr_gamma))
+        return diffusion_loss(predicted, target, loss_weight(models, part.rows, part.t, self.config))
 
     def _look(
         self, models: StepModels, part: Noised, inverted: int
@@ -188,14 +201,16 @@ class ICAStage:
             x_t = torch.cat([invert(models, first, ica.inversion_steps), x_t[inverted:]])
         calls = _FirstCall(part.calls(models))
         images, landmarks = self._decoded(models, calls, x_t, part)
-        embeds = self.critics.recogniser(images, landmarks)
-        photo = torch.nn.functional.normalize(rows.identity.float(), dim=1)
-        terms = {"identity": (ica.identity_weight, 1 - (embeds * photo).sum(1))}
-        if ica.contrast_weight > 0:
-            with torch.no_grad():
-                without = part.uncontrolled()
-                own = self.critics.recogniser(*self._decoded(models, without.calls(models), x_t, without))
-            terms["contrast"] = (ica.contrast_weight, 1 - (embeds * own).sum(1))
+        terms = {}
+        if self.critics.recogniser is not None:
+            embeds = self.critics.recogniser(images, landmarks)
+            photo = torch.nn.functional.normalize(rows.identity.float(), dim=1)
+            terms["identity"] = (ica.identity_weight, 1 - (embeds * photo).sum(1))
+            if ica.contrast_weight > 0:
+                with torch.no_grad():
+                    without = part.uncontrolled()
+                    own = self.critics.recogniser(*self._decoded(models, without.calls(models), x_t, without))
+                terms["contrast"] = (ica.contrast_weight, 1 - (embeds * own).sum(1))
         if ica.expression_weight > 0:
             distance = self.critics.expression_distance(models.expression_encoder, images, landmarks, rows)
             terms["expression"] = (ica.expression_weight, distance)

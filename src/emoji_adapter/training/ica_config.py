@@ -14,6 +14,9 @@ class ICAConfig:
     over the rows that carry the term, whatever the shares are.
     """
 
+    branch: Literal["expression", "identity"] = "expression"
+    """What trains: the expression branch beside the frozen identity branch, as in EmojiDiff; or the identity
+    branch alone, by L_diff and the identity term, before there is an expression (our choice)."""
     pack: str = "micro"
     """Face pack whose recogniser judges the estimate: the one that the set was prepared with, by name or
     folder."""
@@ -44,6 +47,11 @@ class ICAConfig:
     face_latents: int | None = None
     """Decode only a square of so many latents around the face; None decodes the whole picture."""
 
+    @property
+    def sees_identity(self) -> bool:
+        """Whether any term asks the recogniser."""
+        return self.identity_weight > 0 or self.contrast_weight > 0
+
     def __post_init__(self) -> None:
         for name, open_below in (("share", True), ("cutoff", True), ("inverted_share", False)):
             value = getattr(self, name)
@@ -52,6 +60,12 @@ class ICAConfig:
         for name in ("identity_weight", "contrast_weight", "expression_weight"):
             if getattr(self, name) < 0:
                 raise InputError(f"ica.{name} must be at least 0, got {getattr(self, name)}.")
+        if self.branch == "identity" and (self.contrast_weight or self.expression_weight):
+            raise InputError(
+                "ica.branch identity trains without an expression, which ica.contrast_weight and "
+                "ica.expression_weight are about: set both to 0, "
+                f"got {self.contrast_weight} and {self.expression_weight}."
+            )
         for name in ("rollout_steps", "inversion_steps", "face_latents"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -55,14 +55,9 @@ class Diffusion:
         return len(self.alphas_cumprod)
 
     def timesteps(self, count: int, generator: Generator, shift: float = 1.0) -> Int[Tensor, " count"]:
-        """Draw timesteps, evenly, or moved towards the noise: shift u / (1 + (shift - 1) u) of T.
-
-        Half of them then lie above T shift / (1 + shift) (Esser et al. 2024, arXiv 2403.03206, eq. 23, there
-        for the size of pictures). Conditions tell most where little of the picture is seen.
-        """
-        u = torch.rand(count, generator=generator, device=generator.device)
-        steps = len(self)
-        return (steps * shift * u / (1 + (shift - 1) * u)).long().clamp_max(steps - 1)
+        """Draw timesteps, evenly, or moved towards the noise, see `shifted`."""
+        u = shifted(torch.rand(count, generator=generator, device=generator.device), shift)
+        return (len(self) * u).long().clamp_max(len(self) - 1)
 
     def noisy(
         self, x_0: Float[Tensor, "B C h w"], eps: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
@@ -116,6 +111,15 @@ class Diffusion:
         """sqrt(abar_t) and sqrt(1 - abar_t), in the dtype of `like`."""
         abar = self.alphas_cumprod[t].view(-1, 1, 1, 1)
         return abar.sqrt().to(like.dtype), (1 - abar).sqrt().to(like.dtype)
+
+
+def shifted(u: Float[Tensor, " count"], shift: float) -> Float[Tensor, " count"]:
+    """Move shares of the schedule towards the noise: shift u / (1 + (shift - 1) u).
+
+    Half of evenly drawn ones then lie above shift / (1 + shift) (Esser et al. 2024, arXiv 2403.03206, eq. 23,
+    there for the size of pictures). Conditions tell most where little of the picture is seen.
+    """
+    return shift * u / (1 + (shift - 1) * u)
 
 
 def diffusion_loss(

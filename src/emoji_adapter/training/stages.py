@@ -1,7 +1,7 @@
 """Stages: what one optimiser step does. The loop knows `Stage` only; later stages need no other loop."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -136,15 +136,8 @@ class IdentityStage:
 
     def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
         """Diffusion loss with text and identity."""
-        drop_text, drop_identity, _ = draw_drops(
-            len(rows), self.config.drops, draw.generator, rows.latents.device
-        )
-        conditions = Conditions(
-            text=without_text(rows, drop_text),
-            identity=rows.identity.float(),
-            identity_scale=(~drop_identity).float(),
-        )
-        return denoising_loss(models, rows, conditions, draw.generator, self.config)
+        dropped = draw_drops(len(rows), self.config.drops, draw.generator, rows.latents.device)
+        return denoising_loss(models, rows, identity_conditions(rows, dropped), draw.generator, self.config)
 
 
 class ExpressionStage:
@@ -170,12 +163,26 @@ class ExpressionStage:
         return denoising_loss(models, rows, conditions, draw.generator, config)
 
 
+Dropped = tuple[Bool[Tensor, " B"], Bool[Tensor, " B"], Bool[Tensor, " B"]]
+"""Rows that lose text, identity, expression."""
+
+
+def identity_conditions(rows: Rows, dropped: Dropped) -> Conditions:
+    """Text and identity of rows."""
+    drop_text, drop_identity, _ = dropped
+    return Conditions(
+        text=without_text(rows, drop_text),
+        identity=rows.identity.float(),
+        identity_scale=(~drop_identity).float(),
+    )
+
+
 def expression_conditions(
     config: TrainingConfig,
     encoder: ExpressionEncoder,
     rows: Rows,
     draw: StepDraw,
-    dropped: tuple[Bool[Tensor, " B"], Bool[Tensor, " B"], Bool[Tensor, " B"]],
+    dropped: Dropped,
 ) -> Conditions:
     """Text, identity and expression of rows: augmented templates, or blendshapes in the first of them.
 
@@ -184,17 +191,14 @@ def expression_conditions(
         encoder: of the templates.
         rows: the targets.
         draw: all randomness.
-        dropped: rows that lose text, identity, expression.
+        dropped: which rows lose what.
     """
-    drop_text, drop_identity, drop_expression = dropped
     from_blendshapes = share_of_rows(config.blendshape_share, len(rows), *draw.numbers)
-    return Conditions(
-        text=without_text(rows, drop_text),
-        identity=rows.identity.float(),
-        identity_scale=(~drop_identity).float(),
+    return replace(
+        identity_conditions(rows, dropped),
         blendshapes=rows.blendshapes[:from_blendshapes].float(),
         features=_features(config, encoder, rows.crops[from_blendshapes:], draw.generator),
-        expression_scale=(~drop_expression).float(),
+        expression_scale=(~dropped[2]).float(),
     )
 
 
@@ -230,12 +234,21 @@ def denoising_loss(
     t = models.diffusion.timesteps(len(rows), generator, config.timestep_shift)
     keys_values = models.conditioner(conditions)
     predicted = predict(models, models.diffusion.noisy(x_0, eps, t), t, conditions.text, keys_values)
+    target = models.diffusion.target(x_0, eps, t)
+    return diffusion_loss(predicted, target, loss_weight(models, rows, t, config))
+
+
+def loss_weight(
+    models: StepModels, rows: Rows, t: Int[Tensor, " B"], config: TrainingConfig
+) -> Float[Tensor, " B"] | Float[Tensor, "B 1 h w"]:
+    """Weight of the squared error: by timestep, and by place where the settings weigh the face."""
     weight = models.diffusion.weight(t, config.min_snr_gamma)
-    if config.face_weight:
-        pixels = 2 ** (len(models.vae.config.block_out_channels) - 1)
-        place = face_weight(rows.landmarks, *x_0.shape[2:], pixels=pixels, strength=config.face_weight)
-        weight = weight.view(-1, 1, 1, 1) * place
-    return diffusion_loss(predicted, models.diffusion.target(x_0, eps, t), weight)
+    if not config.face_weight:
+        return weight
+    pixels = 2 ** (len(models.vae.config.block_out_channels) - 1)
+    size = rows.latents.shape[2:]
+    place = face_weight(rows.landmarks, *size, pixels=pixels, strength=config.face_weight)
+    return weight.view(-1, 1, 1, 1) * place
 
 
 def predict(

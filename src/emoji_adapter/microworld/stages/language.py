@@ -1,8 +1,9 @@
 """Tokenizer, text encoder and expression encoder: a small CLIP.
 
 The expression encoder must be as entangled as the real CLIP, so it never sees the renderer's parameters:
-it learns by contrast with captions (Radford et al. 2021, CLIP) and by guessing masked pixels (He et al. 2022,
-"Masked Autoencoders Are Scalable Vision Learners").
+it learns by contrast with captions (Radford et al. 2021, CLIP), by naming their words (Huang et al. 2024,
+"Classification Done Right for Vision-Language Pre-Training", arXiv 2411.03313) and by guessing masked pixels
+(He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners").
 """
 
 import json
@@ -58,7 +59,7 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 class Clip(nn.Module):
-    """Text tower, vision tower, and a small decoder that only the masked reconstruction needs."""
+    """Text tower, vision tower, and heads that only naming and masked reconstruction need."""
 
     def __init__(self, vocabulary: int):
         super().__init__()
@@ -79,10 +80,16 @@ class Clip(nn.Module):
         self.scale = nn.Parameter(torch.tensor(2.66))
         self.mask_token = nn.Parameter(torch.zeros(WIDTH))
         self.decoder = nn.Sequential(nn.Linear(WIDTH, 256), nn.GELU(), nn.Linear(256, 3 * PATCH**2))
+        self.namer = nn.Linear(WIDTH, vocabulary + len(PHRASES))
 
-    def contrast(self, pixels: Tensor, tokens: Tensor) -> Tensor:
+    def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Picture embeddings and the mean patch of the layer that adapters read."""
+        seen = self.vision(pixel_values=pixels, output_hidden_states=True)
+        return seen.image_embeds, seen.hidden_states[-2][:, 1:].mean(1)
+
+    def contrast(self, embeds: Tensor, tokens: Tensor) -> Tensor:
         """Symmetric cross-entropy between pictures and captions; equal captions count as equal."""
-        image = F.normalize(self.vision(pixel_values=pixels).image_embeds, dim=-1)
+        image = F.normalize(embeds, dim=-1)
         unique, which = torch.unique(tokens, dim=0, return_inverse=True)
         unique = unique[
             :, : int((unique != self.text.config.eos_token_id).sum(1).max()) + 1
@@ -93,6 +100,11 @@ class Clip(nn.Module):
         target = F.one_hot(which, len(unique)).float()
         to_image = -((target / target.sum(0)) * logits.log_softmax(0)).sum(0).mean()
         return 0.5 * (to_text + to_image)
+
+    def name(self, features: Tensor, present: Tensor) -> Tensor:
+        """Cross-entropy of each word's and phrase's presence in the caption, summed over them."""
+        logits = self.namer(features).float()
+        return F.binary_cross_entropy_with_logits(logits, present, reduction="none").sum(-1).mean()
 
     def reconstruct(
         self, pixels: Tensor, generator: torch.Generator, share: float = 0.5, seen: float = 0.25
@@ -115,20 +127,27 @@ class Clip(nn.Module):
 
 
 def lesson(model: Clip, shop: Workshop, tokenizer: CLIPTokenizer) -> Loss:
-    """Contrast with captions plus masked reconstruction, on pictures and aligned faces drawn afresh."""
+    """Contrast with captions, naming, and masked reconstruction, on pictures and faces drawn afresh."""
     crop = ExpressionCrop()
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         parameters = sample(batch, generator)
         rendered = shop.render(parameters)
-        tokens = tokenize(tokenizer, _captions(parameters, generator)).to(shop.device)
-        half = batch // 2
-        whole = F.interpolate(rendered.image[:half], SIDE, mode="bilinear", antialias=True)
+        texts = _captions(parameters, generator)
+        tokens = tokenize(tokenizer, texts).to(shop.device)
+        present = _present(tokens, _phrases(texts).to(shop.device), len(tokenizer))
+        few = batch // 4
+        whole = F.interpolate(rendered.image[:few], SIDE, mode="bilinear", antialias=True)
         faces = crop_batch(rendered.image, jitter(rendered.landmarks, generator), crop)
         tint = 1 + 0.1 * torch.randn(batch, 3, 1, 1, generator=generator, device=shop.device)
-        pixels = ((torch.cat([whole, faces[half:]]) * tint).clamp(0, 1) - MEAN) / STD
+        pixels = ((torch.cat([whole, faces[few:]]) * tint).clamp(0, 1) - MEAN) / STD
         masked = (faces - MEAN) / STD
-        return model.contrast(pixels, tokens) + 4.0 * model.reconstruct(masked, generator)
+        embeds, features = model.look(pixels)
+        return (
+            model.contrast(embeds, tokens)
+            + 0.2 * model.name(features[few:], present[few:])
+            + 4.0 * model.reconstruct(masked, generator)
+        )
 
     return loss
 
@@ -162,6 +181,12 @@ def _phrases(texts: list[str]) -> Tensor:
     return torch.tensor([[float(p in parts) for p in PHRASES] for parts in (t.split(", ") for t in texts)])
 
 
+def _present(tokens: Tensor, phrases: Tensor, vocabulary: int) -> Tensor:
+    """Which words and phrases captions hold, (captions, vocabulary + phrases)."""
+    words = torch.zeros(len(tokens), vocabulary, device=tokens.device)
+    return torch.cat([words.scatter_(1, tokens, 1.0), phrases], dim=1)
+
+
 class _Speller(nn.Module):
     """A text tower and a linear reading of words and phrases of a caption from each state after its end."""
 
@@ -175,8 +200,7 @@ class _Speller(nn.Module):
         """Cross-entropy of each word's and phrase's presence, over the states from the end on."""
         states = self.clip.text.text_model(input_ids=tokens).last_hidden_state
         after = (tokens == self.clip.text.config.eos_token_id).float()
-        words = torch.zeros(len(tokens), self.read.out_features - len(PHRASES), device=tokens.device)
-        present = torch.cat([words.scatter_(1, tokens, 1.0), phrases], dim=1)
+        present = _present(tokens, phrases, self.read.out_features - len(PHRASES))
         logits = self.read(states).float()
         entropy = F.binary_cross_entropy_with_logits(
             logits, present[:, None].expand_as(logits), reduction="none"
