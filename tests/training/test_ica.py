@@ -93,6 +93,44 @@ def test_exactly_the_expression_branch_changes_and_all_else_is_frozen(make_sessi
     assert not any(p.requires_grad or p.grad is not None for network in frozen for p in network.parameters())
 
 
+def test_the_identity_branch_trains_alone_and_hears_no_expression(settings, data):
+    """Without an adapter to start from, too."""
+    terms = ICAConfig(branch="identity", share=1.0, contrast_weight=0.0, expression_weight=0.0)
+    session = open_session(settings(stage="ica", ica=terms), data, "cpu")
+    before = {name: tensor.clone() for name, tensor in session.state.adapter.state_dict().items()}
+    (call,) = calls_of(session)
+    assert all(parts.k_expression is None and parts.v_identity.requires_grad for parts in call[2].values())
+    assert set(session.stage.figures) == {"diffusion", "identity"}
+    steps(session, 2)
+    after = session.state.adapter.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if is_adapter_parameter(name, "identity")}
+
+
+def test_a_network_that_no_term_asks_is_not_loaded(make_session):
+    terms = ICAConfig(pack="buffalo_l", identity_weight=0.0, contrast_weight=0.0)
+    session = make_session(terms)  # the set is of another pack
+    assert session.stage.critics.recogniser is None
+    loss_rows(session).mean().backward()
+    assert set(session.stage.figures) == {"diffusion", "expression"}
+
+
+def test_timesteps_and_places_weigh_as_in_the_other_stages(make_session):
+    terms = ICAConfig(share=1.0, cutoff=0.5, contrast_weight=0.0)
+    plain = make_session(terms)
+    late = make_session(terms, timestep_shift=3.0)
+    t, t_late = (torch.cat([calls_of(s, number=n)[0][1] for n in range(8)]) for s in (plain, late))
+    assert bool((t_late >= t).all())
+    assert t_late.float().mean() > t.float().mean() + 60
+    assert t_late.max() < 500
+    losses = []
+    for session in (plain, make_session(terms, face_weight=6.0)):
+        loss_rows(session)
+        losses.append(session.stage.figures)
+    assert losses[0]["diffusion"] != losses[1]["diffusion"]
+    assert losses[0]["identity"] == losses[1]["identity"]
+
+
 @pytest.mark.parametrize(
     ("term", "loss", "gain"),
     [
@@ -286,6 +324,7 @@ def test_another_pack_or_teacher_than_the_sets_is_refused(make_session, config, 
         ({"inverted_share": 1.5}, r"ica.inverted_share must lie in \[0, 1\]"),
         ({"identity_weight": -1.0}, "ica.identity_weight must be at least 0"),
         ({"face_latents": 0}, "ica.face_latents must be at least 1"),
+        ({"branch": "identity"}, r"set both to 0, got 0\.1 and 0\.1"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
