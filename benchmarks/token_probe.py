@@ -13,6 +13,7 @@ import torch
 from record import RESULTS, record
 
 from emoji_adapter.checkpoints.format import load_adapter
+from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.microworld.probes import token_probes
@@ -34,6 +35,8 @@ def main() -> None:
         adapter = load_adapter(name).to(options.device)
         crop = ExpressionCrop.from_dict(adapter.config["expression_crop"])
         encoder = ExpressionEncoder.from_pretrained(adapter.config["expression_encoder"], crop=crop)
+        teacher = adapter.config["expression_teacher"]
+        encoder.teacher = None if teacher is None else BlendshapeTeacher(teacher)
         figures["adapters"][name] = token_probes(
             encoder.to(options.device), adapter, options.seed, size=options.size, count=options.count
         )

@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from emoji_adapter.config import WEIGHTS_VARIABLE
+from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.encoders.expression import CLIP_MEAN, CLIP_STD, ExpressionEncoder
 from emoji_adapter.errors import InputError, WeightsFormatError, WeightsNotFoundError
 from emoji_adapter.faces.crop import ExpressionCrop
@@ -51,6 +52,30 @@ def test_features_are_the_patches_of_the_layer_before_the_last(encoder):
     assert len(hidden) == 4
     assert features.shape == (2, encoder.patches, encoder.dim) == (2, 4, 24)
     assert torch.allclose(features, hidden[2][:, 1:], atol=1e-6)
+
+
+class Teacher(BlendshapeTeacher):
+    """Says how light a crop is, in each of its numbers."""
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def estimate(self, crops):
+        light = [np.asarray(crop, np.float32).mean() / 255 for crop in crops]
+        return np.repeat(np.array(light, np.float32)[:, None], self.numbers, axis=1)
+
+
+def test_a_teachers_code_stands_in_one_more_row(encoder, photos):
+    both = ExpressionEncoder(encoder.model, teacher=Teacher(20))
+    for crops in (photos, torch.stack([torch.zeros(3, 28, 28), torch.ones(3, 28, 28)])):
+        embeds = both.encode(crops)
+        assert torch.equal(embeds[:, :-1], encoder.encode(crops))
+        assert torch.equal(both.patch_features(crops), encoder.encode(crops))
+        assert embeds.shape == (2, encoder.patches + 1, encoder.dim)
+        assert torch.equal(embeds[:, -1, 20:], torch.zeros(2, encoder.dim - 20))
+        light = [float(np.asarray(crop).mean()) for crop in crops]
+        light = [value / 255 if crops is photos else value for value in light]
+        assert embeds[:, -1, :20].mean(1).tolist() == pytest.approx(light, abs=1e-3)
 
 
 def test_the_last_layer_can_be_read_too(encoder):

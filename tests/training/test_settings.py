@@ -31,7 +31,7 @@ def test_overrides_reach_into_nested_settings():
         ("steps=0", "steps must be above 0, got 0"),
         ("learning_rate=-1", "learning_rate must be above 0"),
         ("drops.text=1.5", "add up to at most 1"),
-        ("blendshape_share=2", "blendshape_share must lie in"),
+        ("blendshape_share=2", "blendshape_share and compound_share must be at least 0"),
         ("ema=1", "ema must lie in"),
         ("stage=swap", "one of 'identity', 'expression'"),
     ],

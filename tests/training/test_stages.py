@@ -4,14 +4,16 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
+import tiny
 from emoji_adapter.data.latents import weights_hash
-from emoji_adapter.errors import AdapterMismatchError, DataError
+from emoji_adapter.errors import AdapterMismatchError, DataError, InputError
 from emoji_adapter.models.adapter import is_adapter_parameter
+from emoji_adapter.training import session as session_module
 from emoji_adapter.training.config import DropConfig
 from emoji_adapter.training.draws import seeded
 from emoji_adapter.training.loop import train_step
 from emoji_adapter.training.session import open_session
-from emoji_adapter.training.stages import StepDraw
+from emoji_adapter.training.stages import Conditions, StepDraw
 
 
 @pytest.fixture(params=["identity", "expression"])
@@ -138,6 +140,63 @@ def test_the_share_of_blendshapes_decides_which_projection_learns(make_session, 
         if p.grad is not None and p.grad.abs().max() > 0
     } & {"blendshape_projection", "expression_resampler"}
     assert learned == ({module} if module else {"blendshape_projection", "expression_resampler"})
+
+
+def test_compound_rows_have_both_kinds_of_tokens_and_the_others_their_own_twice(make_session, data):
+    session = make_session("expression")
+    rows = data.sample(8, seeded(torch.Generator(), 1))
+    adapter, encoder = session.state.adapter, session.models.expression_encoder
+    features = encoder.patch_features(rows.crops.permute(0, 3, 1, 2).float() / 255)
+    conditions = Conditions(
+        text=rows.text,
+        identity=rows.identity.float(),
+        identity_scale=torch.ones(8),
+        blendshapes=rows.blendshapes[:5].float(),
+        features=features[3:],
+        expression_scale=torch.ones(8),
+    )
+    told = session.models.conditioner(conditions)
+    codes = adapter.blendshape_tokens_of(rows.blendshapes.float())
+    pictures = adapter.expression_tokens_of(features)
+    first = torch.cat([codes[:5], pictures[5:]])
+    second = torch.cat([codes[:3], pictures[3:]])
+    wanted = adapter(adapter.identity_tokens_of(rows.identity.float()), torch.cat([first, second], dim=1))
+    for layer, parts in told.items():
+        torch.testing.assert_close(parts.k_expression, wanted[layer].k_expression)
+        torch.testing.assert_close(parts.v_expression, wanted[layer].v_expression)
+    once = adapter(None, codes)
+    for parts, single in zip(told.values(), once.values(), strict=True):
+        query = torch.randn(8, 4, parts.k_expression.shape[-1], generator=torch.Generator().manual_seed(2))
+        heard = [
+            torch.nn.functional.scaled_dot_product_attention(query, kv.k_expression, kv.v_expression)
+            for kv in (parts, single)
+        ]
+        torch.testing.assert_close(heard[0][:3], heard[1][:3], atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(heard[0][3:5], heard[1][3:5], atol=1e-3)
+
+
+def test_compound_training_makes_an_adapter_that_reads_both(settings, data, tmp_path):
+    """The tiny encoder's features are narrower than a code."""
+    wide = tiny.adapter(tiny.unet(), expression_dim=60)
+    session_module._make_compound(wide, "micro")
+    assert wide.config["expression_teacher"] == "micro"
+    narrow = tiny.adapter(tiny.unet())
+    with pytest.raises(InputError, match=r"takes features of 20 and codes of 52 numbers"):
+        session_module._make_compound(narrow, "micro")
+    assert narrow.config["expression_teacher"] is None
+    with pytest.raises(InputError, match=r"add up to at most 1, got 0\.6 and 0\.5"):
+        settings(blendshape_share=0.6, compound_share=0.5)
+
+
+@pytest.mark.parametrize("shares", [(0.3, 0.5), (0.0, 1.0)])
+def test_the_expression_stage_draws_compound_rows(make_session, monkeypatch, shares):
+    monkeypatch.setattr(session_module, "_make_compound", lambda adapter, teacher: None)
+    session = make_session("expression", blendshape_share=shares[0], compound_share=shares[1])
+    seen = []
+    session.models.conditioner.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    loss_rows(session, batch=10)
+    assert len(seen[0].blendshapes) == 10 * sum(shares)
+    assert len(seen[0].features) == 10 * (1 - shares[0])
 
 
 def test_the_expression_stage_keeps_the_identity_active(make_session):

@@ -77,6 +77,7 @@ def _identity(adapter: EmojiAdapter) -> dict[str, Tensor]:
 
 
 def _expression(adapter: EmojiAdapter) -> dict[str, Tensor]:
+    """The resampler where there is one: of compound embeddings stock code hears the features alone."""
     if adapter.expression_resampler is not None:
         return _plus(adapter)
     return _face_id(dict(require_part(adapter.blendshape_projection, "expression codes").state_dict()))

@@ -1,4 +1,4 @@
-"""What a face does: CLIP patch features of an expression crop."""
+"""What a face does: CLIP patch features of an expression crop, and blendshapes beside them if asked for."""
 
 import functools
 import json
@@ -17,6 +17,7 @@ from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 
 from emoji_adapter.config import packaged_part, packaged_weights
+from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.errors import InputError, WeightsFormatError, WeightsNotFoundError
 from emoji_adapter.faces.crop import ExpressionCrop
 
@@ -39,6 +40,7 @@ class ExpressionEncoder:
         crop: how expression crops are cut for it; by default at the tower's size.
         layer: index into `hidden_states`, whose last is the output; -2 is the layer IP-Adapter Plus reads.
         id: name that an adapter's metadata records.
+        teacher: reads blendshapes that `encode` puts beside the features; None: features alone.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class ExpressionEncoder:
         crop: ExpressionCrop | None = None,
         layer: int = -2,
         id: str = "",
+        teacher: BlendshapeTeacher | None = None,
     ) -> None:
         layers = model.config.num_hidden_layers + 1
         if not -layers <= layer < layers:
@@ -60,6 +63,7 @@ class ExpressionEncoder:
         self.crop = crop or ExpressionCrop(size=self.size)
         self.layer = layer
         self.id = id
+        self.teacher = teacher
 
     @classmethod
     def from_pretrained(
@@ -116,17 +120,30 @@ class ExpressionEncoder:
     def encode(
         self, crops: Sequence[Image.Image] | Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch patches dim"]:
-        """Encode expression crops; gradients reach a tensor input.
+        """Encode expression crops.
 
         Args:
             crops: RGB pictures, or a float tensor in [0, 1]; of any size, cut by `self.crop`.
 
         Returns:
-            Patch features, without the class token, on the tower's device and in its dtype.
+            Patch features, without the class token, on the tower's device and in its dtype. With a teacher
+            one row more: its blendshapes, padded with zeros (a compound embedding, as in DiffSFSR; that both
+            travel as one tensor is our choice).
 
         Raises:
             InputError: no pictures, or a tensor of another shape or type.
         """
+        features = self.patch_features(crops)
+        if self.teacher is None:
+            return features
+        codes = torch.from_numpy(self.teacher.estimate(_to_bytes(crops))).to(features)
+        padded = functional.pad(codes, (0, features.shape[-1] - codes.shape[-1]))
+        return torch.cat([features, padded[:, None]], dim=1)
+
+    def patch_features(
+        self, crops: Sequence[Image.Image] | Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch patches dim"]:
+        """Patch features alone; otherwise as `encode`. Gradients reach a tensor input."""
         if isinstance(crops, Tensor):
             pixels = self.preprocess(crops)
         elif crops:
@@ -169,6 +186,12 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Float[Tenso
 def _to_tensor(picture: Image.Image) -> Float[Tensor, "1 3 height width"]:
     array = np.array(picture.convert("RGB"))
     return torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255.0
+
+
+def _to_bytes(crops: Sequence[Image.Image] | Tensor) -> Sequence[Image.Image] | np.ndarray:
+    if isinstance(crops, Tensor):
+        return (crops.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return crops
 
 
 def _encoder_id(name: str | Path) -> str:

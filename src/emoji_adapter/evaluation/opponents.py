@@ -87,6 +87,7 @@ class StockAdapters:
     def __init__(self, pipe: Any):
         parts = {name: part for name, part in pipe.components.items() if name != "emoji_adapter"}
         parts["unet"] = copy.deepcopy(pipe.unet)
+        self._compound = pipe.emoji_adapter.config["expression_teacher"] is not None
         pipe.emoji_adapter.detach(parts["unet"])
         self.pipe: Any = _PairedStock(**parts, requires_safety_checker=False)
         weights = stock_ip_adapters(pipe.emoji_adapter, parts["unet"])
@@ -109,12 +110,14 @@ class StockAdapters:
         Args:
             prompts: one a row.
             identity: embeddings of length 1.
-            expression: patch features.
+            expression: patch features; stock code does not read the code of a compound embedding.
             scales: strength of identity and expression; 0 is off.
             guidance_scale: classifier-free guidance.
             **kwargs: further arguments of the stock pipeline.
         """
         self.pipe.set_ip_adapter_scale(list(scales))
+        if self._compound:
+            expression = expression[:, :-1]
         embeds = [
             given[:, None].to(self.pipe.device, self.pipe.unet.dtype) for given in (identity, expression)
         ]

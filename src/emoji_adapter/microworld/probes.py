@@ -105,7 +105,7 @@ def token_probes(
     tokens = [adapter.expression_tokens_of(part.to(adapter.device)).cpu() for part in features.split(500)]
     strangers = [torch.nonzero(group).flatten() for group in _people_apart(who)]
     found = {}
-    for name, given in (("features", features), ("tokens", torch.cat(tokens))):
+    for name, given in (("features", features[:, : encoder.patches]), ("tokens", torch.cat(tokens))):
         x = _standardised(given)
         found[name] = {
             "expression_accuracy": _class_probe(x, what, strangers),

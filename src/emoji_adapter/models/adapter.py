@@ -16,6 +16,7 @@ from torch import Tensor
 from emoji_adapter.models.attachment import attach, detach, is_attached
 from emoji_adapter.models.attention import LayerKV
 from emoji_adapter.models.building import build_parts
+from emoji_adapter.models.compound import expression_tokens
 from emoji_adapter.models.family_defaults import fresh_config
 from emoji_adapter.models.identity_lora import LowRankUpdates, detach_lora
 from emoji_adapter.models.keys_values import LayerProjections, keys_and_values
@@ -58,10 +59,9 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
             in IP-Adapter-FaceID-Plus; None: the embedding alone.
         identity_features_encoder: id of the CLIP vision tower that makes them.
         identity_shortcut: whether the embedding's tokens are added to the result (FaceID-PlusV2).
-        identity_negative: what the negative rows of guidance see: "absent" (no term) or "zeros" (the term of
-            an embedding of zeros, as IP-Adapters are trained).
+        identity_negative: what negative rows of guidance see: "absent" (no term) or "zeros" (IP-Adapters').
         identity_lora_rank: rank of the LoRA that acts while an identity does; None: none.
-        identity_lora_layers: attention layers, self or cross, that have it; the identity layers by default.
+        identity_lora_layers: attention layers, self or cross, that have it; by default the identity layers.
         expression_dim: length of a patch feature of the expression encoder; None: no picture is understood.
         expression_tokens: tokens of one expression, from patch features and from blendshapes alike.
         resampler_width: inner width of the resampler.
@@ -75,6 +75,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         kv_rank: rank of the key and value projections; None for full rank.
         identity_encoder: id of the face pack that makes the embeddings, e.g. "micro", "buffalo_l".
         expression_encoder: id of the expression encoder, e.g. "micro" or a Hub id.
+        expression_teacher: id of the teacher whose code stands beside the features (compound); None: none.
         expression_crop: how an expression picture is cropped (`ExpressionCrop.to_dict()`).
         recipe: how it was trained, in words or as an id.
         licence, commit: licence of the weights; commit of the code that trained it.
@@ -123,6 +124,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         kv_rank: int | None = None,
         identity_encoder: str = "micro",
         expression_encoder: str = "micro",
+        expression_teacher: str | None = None,
         expression_crop: dict[str, Any] | None = None,
         recipe: str = "",
         licence: str = "apache-2.0",
@@ -187,10 +189,9 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         return identity_tokens(projection, self.config, embeds, features)
 
     def expression_tokens_of(self, features: Tensor) -> Float[Tensor, "batch tokens dim"]:
-        """Tokens of the patch features `[batch, patches, expression_dim]` of expression pictures."""
+        """Tokens of encoded expression pictures `[batch, patches, expression_dim]`, see `models.compound`."""
         resampler = require_part(self.expression_resampler, "expression pictures")
-        require_shape(features, "expression features", (None, self.config["expression_dim"]))
-        return resampler(features)
+        return expression_tokens(resampler, self.blendshape_projection, self.config, features)
 
     def blendshape_tokens_of(self, blendshapes: Tensor) -> Float[Tensor, "batch tokens dim"]:
         """Tokens of expression codes `[batch, blendshapes]`: ARKit's blendshapes in [0, 1], or as told."""
@@ -212,8 +213,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
 
         Args:
             identity_tokens: from `identity_tokens_of`; None leaves the branch out.
-            expression_tokens: from `expression_tokens_of` or `blendshape_tokens_of`; None leaves the branch
-                out.
+            expression_tokens: from `expression_tokens_of` or `blendshape_tokens_of`; None: likewise.
             identity_scale: strength, folded into the values: a number; a mapping pattern -> number (layers
                 that no pattern means get 0); or a tensor `[batch]`, one number for each row (0: condition
                 dropped).

@@ -78,11 +78,18 @@ class PublishMixin(_Model):
 
 
 def _check_public(config: Mapping[str, Any]) -> None:
-    """Refuse an adapter whose expression encoder only this machine has."""
+    """Refuse an adapter whose expression encoder or teacher only this machine has."""
     encoder = config["expression_encoder"]
     if encoder != "micro" and (_HUB_ID.fullmatch(encoder) is None or Path(encoder).exists()):
         raise InputError(
             f"The adapter names the expression encoder {encoder!r}, a folder of this machine: others could "
             "not load it. Publish the encoder and name its Hub id first: "
             "adapter.register_to_config(expression_encoder='OWNER/NAME')."
+        )
+    teacher = config["expression_teacher"]
+    if teacher not in (None, "micro"):
+        raise InputError(
+            f"The adapter names the blendshape teacher {teacher!r}, a file of this machine: others could not "
+            "load it. Publish without it: adapter.register_to_config(expression_teacher=None) leaves the "
+            "patch features alone."
         )

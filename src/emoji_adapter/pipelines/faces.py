@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.encoders.identity import IdentityEncoder
 from emoji_adapter.errors import AdapterMismatchError, WeightsNotFoundError
@@ -54,13 +55,16 @@ class FaceEncoders:
 
     @property
     def expression_encoder(self) -> ExpressionEncoder:
-        """Encoder of expression crops."""
+        """Encoder of expression crops, with the teacher that the adapter listens to."""
         if self._expression_encoder is None:
             record = self._config["expression_crop"]
             crop = None if record is None else ExpressionCrop.from_dict(record)
             self._expression_encoder = ExpressionEncoder.from_pretrained(
                 self._config["expression_encoder"], crop=crop
             )
+        teacher = self._config["expression_teacher"]
+        if teacher is not None and self._expression_encoder.teacher is None:
+            self._expression_encoder.teacher = BlendshapeTeacher(teacher)
         return self._expression_encoder
 
     def identity(self, pictures: Sequence[ImageSource], policy: FacePolicy) -> Tensor:
@@ -113,7 +117,7 @@ class FaceEncoders:
 
     @torch.no_grad()
     def expression(self, picture: ImageSource, policy: FacePolicy, device: torch.device) -> Tensor:
-        """Patch features `[patches, dim]` of the face in an expression picture, on `device`.
+        """What the encoder says of the face in an expression picture, `[patches, dim]`, on `device`.
 
         The encoder is there only meanwhile, and then again where it was.
         """

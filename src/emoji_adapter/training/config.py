@@ -169,6 +169,9 @@ class TrainingConfig:
     """How much more the places around eyes and mouth weigh, see `face_weight`."""
     blendshape_share: float = 0.3
     """Share of the rows whose expression comes as 52 blendshapes instead of a picture (expression stage)."""
+    compound_share: float = 0.0
+    """Share of the rows whose expression comes as both, a compound embedding; above 0 the adapter then reads
+    pictures with the set's blendshape teacher too."""
     drops: DropConfig = field(default_factory=DropConfig)
     """Conditions that are left out."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -204,8 +207,12 @@ class TrainingConfig:
             "learning_rate",
             "timestep_shift",
         )
-        if not 0 <= self.blendshape_share <= 1:
-            raise InputError(f"blendshape_share must lie in [0, 1], got {self.blendshape_share}.")
+        shares = (self.blendshape_share, self.compound_share)
+        if min(shares) < 0 or sum(shares) > 1:
+            raise InputError(
+                "blendshape_share and compound_share must be at least 0 and add up to at most 1, "
+                f"got {shares[0]} and {shares[1]}."
+            )
         if self.face_weight < 0:
             raise InputError(f"face_weight must be 0 or above, got {self.face_weight}.")
         if not 0 <= self.ema < 1:

@@ -70,8 +70,8 @@ class Critics:
         if self.teacher is not None:
             return (self.teacher(crops) - rows.blendshapes.float()).square().mean(1)
         with torch.no_grad():
-            wanted = encoder.encode(rows.crops.permute(0, 3, 1, 2).float() / 255)
-        return (1 - cosine_similarity(encoder.encode(crops).float(), wanted.float(), dim=-1)).mean(1)
+            wanted = encoder.patch_features(rows.crops.permute(0, 3, 1, 2).float() / 255)
+        return (1 - cosine_similarity(encoder.patch_features(crops).float(), wanted.float(), dim=-1)).mean(1)
 
 
 def _check_same(name: str, expected: str, got: str) -> None:

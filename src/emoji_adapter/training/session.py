@@ -14,6 +14,7 @@ from torch import Generator, nn
 from emoji_adapter.checkpoints.format import load_adapter
 from emoji_adapter.data.dataset import PreparedSet, check_models
 from emoji_adapter.data.latents import weights_hash
+from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import EmojiAdapter
@@ -96,6 +97,10 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
         expression_crop=encoder.crop.to_dict(),
     )
     adapter = _adapter(config, pipe.unet, encoder, data).to(device_)
+    if config.compound_share:
+        _make_compound(adapter, data.meta.teacher)
+    if adapter.config["expression_teacher"] is not None:
+        encoder.teacher = BlendshapeTeacher(adapter.config["expression_teacher"])
     freeze(pipe, device_, half=half_precision(config, device_))
     pipe.load_emoji_adapter(copy.deepcopy(adapter))
     stage = make_stage(config, data.meta, device_)
@@ -181,6 +186,16 @@ def _adapter(
                 f"encoder have {got}. Prepare the data for it, or start from another adapter."
             )
     return adapter
+
+
+def _make_compound(adapter: EmojiAdapter, teacher: str) -> None:
+    width, length = adapter.config["expression_dim"], adapter.config["blendshapes"]
+    if width is None or length is None or width < length:
+        raise InputError(
+            "compound_share puts a code of blendshapes beside patch features that must be as wide at least; "
+            f"this adapter takes features of {width} and codes of {length} numbers. Set compound_share to 0."
+        )
+    adapter.register_to_config(expression_teacher=teacher)
 
 
 def new_adapter(

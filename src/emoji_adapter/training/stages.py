@@ -13,6 +13,7 @@ from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.faces.weight import face_weight
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import CARRIER, LayerKV
+from emoji_adapter.models.parts import require_part
 from emoji_adapter.training.augment import augment
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.draws import draw_drops, share_of_rows
@@ -21,14 +22,17 @@ from emoji_adapter.training.losses import Diffusion, diffusion_loss
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the U-Net is told about B rows; n expressions come as blendshapes, the others as pictures.
+    """What the U-Net is told about B rows: the first n expressions as blendshapes, the last m as pictures.
+
+    Where n + m is above B the rows in the middle have both, a compound embedding. Then all rows have twice
+    the tokens; those of one kind have theirs twice over, which attention does not tell from once.
 
     Attributes:
         text: [B, 77, D] text embeddings.
         identity: [B, 512] identity embeddings.
         identity_scale: [B], 0 where the identity is dropped.
         blendshapes: [n, 52], or None without an expression branch.
-        features: [B - n, P, E] patch features, or None without an expression branch.
+        features: [m, P, E] patch features, or None without an expression branch.
         expression_scale: [B], 0 where the expression is dropped, or None without an expression branch.
     """
 
@@ -55,12 +59,7 @@ class Conditioner(nn.Module):
         """Return keys and values of every selected layer."""
         expression = None
         if conditions.features is not None and conditions.blendshapes is not None:
-            parts = []
-            if len(conditions.blendshapes):
-                parts.append(self.adapter.blendshape_tokens_of(conditions.blendshapes))
-            if len(conditions.features):
-                parts.append(self.adapter.expression_tokens_of(conditions.features))
-            expression = torch.cat(parts)
+            expression = self._expression(conditions.blendshapes, conditions.features, len(conditions.text))
         scale = conditions.expression_scale
         return self.adapter(
             identity_tokens=self.adapter.identity_tokens_of(conditions.identity),
@@ -68,6 +67,21 @@ class Conditioner(nn.Module):
             identity_scale=conditions.identity_scale,
             expression_scale=1.0 if scale is None else scale,
         )
+
+    def _expression(self, blendshapes: Tensor, features: Tensor, rows: int) -> Tensor:
+        """Tokens of all rows, see `Conditions`."""
+        codes, pictures = [], []
+        if len(blendshapes):
+            codes = [self.adapter.blendshape_tokens_of(blendshapes)]
+        if len(features):
+            resampler = require_part(self.adapter.expression_resampler, "expression pictures")
+            pictures = [resampler(features)]
+        both = len(blendshapes) + len(features) - rows
+        if not both:
+            return torch.cat(codes + pictures)
+        (code,), (picture,) = codes, pictures
+        first, second = torch.cat([code, picture[both:]]), torch.cat([code[: len(code) - both], picture])
+        return torch.cat([first, second], dim=1)
 
 
 @dataclass(frozen=True)
@@ -184,19 +198,20 @@ def expression_conditions(
     draw: StepDraw,
     dropped: Dropped,
 ) -> Conditions:
-    """Text, identity and expression of rows: augmented templates, or blendshapes in the first of them.
+    """Text, identity and expression of rows: blendshapes in the first, augmented templates in the last.
 
     Args:
-        config: augmentation and share of blendshapes.
+        config: augmentation, shares of blendshapes and of compound embeddings.
         encoder: of the templates.
         rows: the targets.
         draw: all randomness.
         dropped: which rows lose what.
     """
     from_blendshapes = share_of_rows(config.blendshape_share, len(rows), *draw.numbers)
+    both = share_of_rows(config.compound_share, len(rows), *draw.numbers, 5)
     return replace(
         identity_conditions(rows, dropped),
-        blendshapes=rows.blendshapes[:from_blendshapes].float(),
+        blendshapes=rows.blendshapes[: from_blendshapes + both].float(),
         features=_features(config, encoder, rows.crops[from_blendshapes:], draw.generator),
         expression_scale=(~dropped[2]).float(),
     )
@@ -209,7 +224,7 @@ def _features(
     if not len(crops):
         return torch.zeros(0, encoder.patches, encoder.dim, device=crops.device)
     templates = crops.permute(0, 3, 1, 2).float() / 255
-    return encoder.encode(augment(templates, config.augmentation, generator))
+    return encoder.patch_features(augment(templates, config.augmentation, generator))
 
 
 def without_text(rows: Rows, dropped: Tensor) -> Tensor:

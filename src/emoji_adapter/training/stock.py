@@ -59,7 +59,7 @@ class StockExpressionStage:
         """Diffusion loss with text and expression."""
         drop_text, _, dropped = draw_drops(len(rows), self.config.drops, draw.generator, rows.latents.device)
         with torch.no_grad():
-            features = models.expression_encoder.encode(rows.crops.permute(0, 3, 1, 2).float() / 255)
+            features = models.expression_encoder.patch_features(rows.crops.permute(0, 3, 1, 2).float() / 255)
         absent = torch.zeros_like(dropped, dtype=torch.float32)
         conditions = Conditions(
             text=without_text(rows, drop_text),
