@@ -130,3 +130,15 @@ def test_the_encoder_is_loaded_by_its_name_with_the_crop_of_the_adapter(tmp_path
         tiny.SIZES["expression_tokens"],
         tiny.CROSS_DIM,
     )
+
+
+def test_the_teacher_that_the_adapter_names_reads_the_picture_too():
+    """With the embedded encoders, which are loaded by their names."""
+    config = dict(tiny.adapter(tiny.unet(), expression_dim=128, expression_teacher="micro").config)
+    picture = Path(__file__).parents[2] / "examples" / "assets" / "expression_1.png"
+    cpu = torch.device("cpu")
+    embeds = FaceEncoders(config).expression(picture, "largest", cpu)
+    alone = FaceEncoders(config | {"expression_teacher": None}).expression(picture, "largest", cpu)
+    assert torch.equal(embeds[:-1], alone)
+    assert 0.3 < embeds[-1, :52].max() <= 1
+    assert not embeds[-1, 52:].any()
