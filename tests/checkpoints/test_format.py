@@ -134,7 +134,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, saved):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format_version=3), "format version 3.*reads up to 2.*Update"),
+        (lambda c: c.update(format_version=4), "format version 4.*reads up to 3.*Update"),
         (lambda c: c.pop("format_version"), "does not say its format_version"),
         (lambda c: c.update(colour=1), "unknown .'colour'."),
         (lambda c: c.pop("kv_rank"), "missing .'kv_rank'."),
@@ -151,11 +151,12 @@ def test_a_configuration_that_is_not_that_of_the_file_is_refused(saved, change, 
         load_adapter(rewritten(saved[0], change))
 
 
-def test_a_file_of_version_1_is_read(saved):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_earlier_version_is_read(saved, version):
     def older(config):
-        for name in _ADDED[2]:
+        for name in set().union(*(added for later, added in _ADDED.items() if later > version)):
             del config[name]
-        config["format_version"] = 1
+        config["format_version"] = version
 
     assert same(load_adapter(rewritten(saved[0], older)), saved[1])
 

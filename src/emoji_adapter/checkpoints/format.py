@@ -29,7 +29,8 @@ _ADDED = {
         "identity_input", "identity_features_dim", "identity_features_encoder", "identity_shortcut",
         "identity_negative", "identity_lora_rank", "identity_lora_layers", "expression_negative",
         "blendshape_set",
-    }
+    },
+    3: {"expression_teacher"},
 }  # fmt: skip
 """Settings that a format version added; in files of an earlier one they have their defaults."""
 

@@ -33,7 +33,7 @@ from emoji_adapter.models.publishing import PublishMixin
 from emoji_adapter.models.resampler import ExpressionResampler
 from emoji_adapter.models.saving import header, weight_name, whole_folder
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the file format; a file of a later one is refused, of an earlier one brought up to this."""
 
 Scale = float | Mapping[str, float] | Tensor
