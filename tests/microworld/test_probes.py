@@ -7,10 +7,10 @@ import tiny_prepared
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.microworld.probes import (
     PEOPLE,
+    Ridges,
     _people_apart,
     accuracy,
     encoder_probes,
-    ridge,
     token_probes,
 )
 from emoji_adapter.models.adapter import EmojiAdapter
@@ -34,8 +34,9 @@ def encoder(tmp_path_factory):
 
 def test_ridge_finds_a_planted_map():
     x = torch.randn(60, 100, generator=torch.Generator().manual_seed(0))
-    weights = ridge(x, x[:, :3] + 2, 1e-4)
-    assert accuracy(x @ weights[:-1] + weights[-1], x[:, :3].argmax(1)) == 1.0
+    weak, strong = Ridges(x, [1e-4, 10.0]).weights(x[:, :3] + 2)
+    assert accuracy(x @ weak[:-1].float() + weak[-1].float(), x[:, :3].argmax(1)) == 1.0
+    assert strong[:-1].norm() < 0.2 * weak[:-1].norm()
 
 
 def test_people_are_apart_where_expressions_are_told():

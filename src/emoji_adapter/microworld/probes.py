@@ -20,16 +20,27 @@ from emoji_adapter.renderer.render import render
 PEOPLE, EXPRESSIONS, STRENGTHS = 40, 12, (1e-4, 1e-3, 1e-2, 1e-1)
 
 
-def ridge(features: Float[Tensor, "n d"], targets: Float[Tensor, "n k"], strength: float) -> Tensor:
-    """Weights (d + 1, k) of ridge regression with an intercept, in the kernel form: n is smaller than d."""
-    x = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
-    kernel = x @ x.T
-    kernel.diagonal().add_(strength * float(kernel.diagonal().mean()))
-    return (x.T @ torch.linalg.solve(kernel, targets.double())).float()
+class Ridges:
+    """Ridge regressions with an intercept on the same features, in the kernel form: n is smaller than d.
+
+    Args:
+        features: of the pictures to train on.
+        strengths: of the penalty, in shares of the kernel's mean diagonal.
+    """
+
+    def __init__(self, features: Float[Tensor, "n d"], strengths: Sequence[float] = STRENGTHS):
+        self._x = _with_ones(features)
+        kernel = self._x @ self._x.T
+        unit = torch.eye(len(kernel), dtype=kernel.dtype) * kernel.diagonal().mean()
+        self._factors = [torch.linalg.cholesky(kernel + strength * unit) for strength in strengths]
+
+    def weights(self, targets: Float[Tensor, "n k"]) -> list[Float[Tensor, "columns k"]]:
+        """Weights of each strength, the intercept last."""
+        return [self._x.T @ torch.cholesky_solve(targets.double(), factor) for factor in self._factors]
 
 
-def _predict(features: Tensor, weights: Tensor) -> Tensor:
-    return features @ weights[:-1] + weights[-1]
+def _with_ones(features: Tensor) -> Tensor:
+    return torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
 
 
 def r_squared(predicted: Float[Tensor, "n k"], truth: Float[Tensor, "n k"]) -> float:
@@ -44,7 +55,7 @@ def accuracy(predicted: Float[Tensor, "n k"], truth: Int[Tensor, " n"]) -> float
 
 @torch.no_grad()
 def encoder_probes(
-    encoder: ExpressionEncoder, seed: int = 0, *, size: int, count: int = 4000
+    encoder: ExpressionEncoder, seed: int = 0, *, size: int, count: int = 12_000
 ) -> dict[str, float]:
     """Train linear probes on patch features of aligned, masked crops and score them on held-out pictures.
 
@@ -63,11 +74,11 @@ def encoder_probes(
     parameters = sample(count, generator)
     parameters = parameters.replace(identity=sample_identity(PEOPLE, generator)[who])
     x = _standardised(_features(encoder, parameters, generator, size))
-    rows = _split(count)
+    probe = _Probe(x, _split(count))
     return {
-        "identity_accuracy": _class_probe(x, who, rows),
-        "expression_r2": _probe(x, parameters.expression, parameters.expression, r_squared, rows),
-        "style_accuracy": _class_probe(x, parameters.style, rows),
+        "identity_accuracy": probe.classes(who),
+        "expression_r2": probe.numbers(parameters.expression),
+        "style_accuracy": probe.classes(parameters.style),
     }
 
 
@@ -107,11 +118,12 @@ def token_probes(
     found = {}
     for name, given in (("features", features[:, : encoder.patches]), ("tokens", torch.cat(tokens))):
         x = _standardised(given)
+        apart, mixed = _Probe(x, strangers), _Probe(x, _split(count))
         found[name] = {
-            "expression_accuracy": _class_probe(x, what, strangers),
-            "expression_r2": _probe(x, parameters.expression, parameters.expression, r_squared, strangers),
-            "identity_accuracy": _class_probe(x, who, _split(count)),
-            "style_accuracy": _class_probe(x, parameters.style, _split(count)),
+            "expression_accuracy": apart.classes(what),
+            "expression_r2": apart.numbers(parameters.expression),
+            "identity_accuracy": mixed.classes(who),
+            "style_accuracy": mixed.classes(parameters.style),
             "columns": x.shape[1],
         }
     return found
@@ -145,20 +157,29 @@ def _people_apart(who: Int[Tensor, " n"]) -> tuple[Tensor, Tensor, Tensor]:
     return who < first, (who >= first) & (who < second), who >= second
 
 
-def _class_probe(x: Tensor, labels: Int[Tensor, " n"], rows: Sequence[Tensor]) -> float:
-    classes = torch.nn.functional.one_hot(labels).float()
-    return _probe(x, classes, labels, accuracy, rows)
+class _Probe:
+    """Scores of the best ridge on rows that it has not seen.
 
+    Args:
+        x: features.
+        rows: to train on, to choose the strength on, to test on: indices or masks.
+    """
 
-def _probe(
-    x: Float[Tensor, "n d"],
-    target: Float[Tensor, "n k"],
-    truth: Tensor,
-    score: Callable[[Tensor, Tensor], float],
-    rows: Sequence[Tensor],
-) -> float:
-    """Score of the best ridge on rows that it has not seen."""
-    train, choose, test = rows
-    weights = [ridge(x[train], target[train], strength) for strength in STRENGTHS]
-    best = max(weights, key=lambda w: score(_predict(x[choose], w), truth[choose]))
-    return round(score(_predict(x[test], best), truth[test]), 4)
+    def __init__(self, x: Float[Tensor, "n d"], rows: Sequence[Tensor]):
+        self._train, *others = rows
+        self._choose, self._test = ((part, _with_ones(x[part])) for part in others)
+        self._ridges = Ridges(x[self._train])
+
+    def classes(self, labels: Int[Tensor, " n"]) -> float:
+        """Share of rows whose class is told."""
+        return self._best(torch.nn.functional.one_hot(labels).float(), labels, accuracy)
+
+    def numbers(self, values: Float[Tensor, "n k"]) -> float:
+        """Share of the variance that is told."""
+        return self._best(values, values, r_squared)
+
+    def _best(self, target: Tensor, truth: Tensor, score: Callable[[Tensor, Tensor], float]) -> float:
+        (choose, x_choose), (test, x_test) = self._choose, self._test
+        weights = self._ridges.weights(target[self._train])
+        best = max(weights, key=lambda w: score(x_choose @ w, truth[choose]))
+        return round(score(x_test @ best, truth[test]), 4)
