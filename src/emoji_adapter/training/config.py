@@ -260,7 +260,7 @@ def changed_settings(before: dict[str, object], now: TrainingConfig) -> list[str
     return [name for name in names if name not in ignored and _changed(before.get(name), after.get(name))]
 
 
-def _changed(before: Any, now: Any) -> bool:
+def _changed(before: object, now: object) -> bool:
     """Whether a setting differs; one that did not exist yet in a group counts as None."""
     if isinstance(before, dict) and isinstance(now, dict):
         return any(before.get(name) != now.get(name) for name in {*before, *now})
