@@ -39,7 +39,7 @@ TOKENS = {"identity": 4, "expression": 16}
 PLUS = {"sd15": (768, 12), "sdxl": (1280, 20)}
 """Inner width and heads of the resampler in the published Plus files."""
 
-NO_WORK = ("aten::_unsafe_view", "aten::empty", "aten::empty_like", "aten::detach")
+NO_WORK = ("aten::_unsafe_view", "aten::empty", "aten::new_empty", "aten::empty_like", "aten::detach")
 
 
 class Counter(TorchDispatchMode):
