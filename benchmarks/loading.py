@@ -11,26 +11,21 @@ ones. Neither needs an image encoder here.
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from counting import FEATURES, PLUS, TOKENS
+from counting import CONFIGS
 from diffusers import DDIMScheduler, UNet2DConditionModel
-from diffusers.models.embeddings import IPAdapterPlusImageProjection
-from overhead import face_id
 from record import machine, record
 from safetensors.torch import save_file
 
 from emoji_adapter.checkpoints.format import save_adapter
+from emoji_adapter.checkpoints.stock import stock_ip_adapters
 from emoji_adapter.models.adapter import MICRO, EmojiAdapter
 from emoji_adapter.pipelines.stable_diffusion import EmojiDiffSDPipeline
-
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from true_unets import CONFIGS
 
 BAR = 1.0
 TINY = {
@@ -90,51 +85,28 @@ def live_pipeline(config: dict[str, Any]) -> Any:
 
 def written(pipe: Any, folder: Path, sizes: dict[str, Any]) -> dict[str, list[Path]]:
     """Writes both ways' files and reads them once."""
-    with torch.device("meta"):
-        meta = UNet2DConditionModel.from_config(pipe.unet.config)
-        adapter = EmojiAdapter.for_unet(meta, **sizes)
-    adapter = adapter.to_empty(device="cpu")
-    for parameter in adapter.parameters():
-        torch.nn.init.normal_(parameter, std=0.02)
-    save_adapter(adapter, folder / "emoji", torch.float16)
-    for name, weights in (
-        ("identity", face_id(pipe, 512, TOKENS["identity"])),
-        ("expression", face_id(pipe, 512, TOKENS["expression"]) | {"image_proj": plus(pipe)}),
-    ):
-        flat = {f"{group}.{key}": x.half() for group, part in weights.items() for key, x in part.items()}
-        save_file(flat, folder / f"{name}.safetensors")
-    files = {
-        "emoji_adapter": sorted((folder / "emoji").iterdir()),
-        "two_ip_adapters": [folder / "identity.safetensors", folder / "expression.safetensors"],
-    }
+    save_adapter(random_adapter(pipe, **sizes), folder / "emoji", torch.float16)
+    published = random_adapter(pipe, kv_rank=None, resampler_depth=4)
+    files = {"emoji_adapter": sorted((folder / "emoji").iterdir()), "two_ip_adapters": []}
+    for number, weights in enumerate(stock_ip_adapters(published, pipe.unet)):
+        file = folder / f"{number}.safetensors"
+        flat = {f"{group}.{key}": x for group, part in weights.items() for key, x in part.items()}
+        save_file({key: x.half().contiguous() for key, x in flat.items()}, file)
+        files["two_ip_adapters"].append(file)
     for file in (file for paths in files.values() for file in paths):
         file.read_bytes()
     return files
 
 
-def plus(pipe: Any) -> dict[str, torch.Tensor]:
-    """Weights of a Plus projection, under the names of the published files."""
-    width, heads = PLUS["sd15"]
-    made = IPAdapterPlusImageProjection(
-        FEATURES, pipe.unet.config.cross_attention_dim, width, heads=heads, num_queries=TOKENS["expression"]
-    ).state_dict()
-    weights = {key: x for key, x in made.items() if not key.startswith("layers.")}
-    for layer in sorted({key.split(".")[1] for key in made if key.startswith("layers.")}):
-        own = {
-            key.removeprefix(f"layers.{layer}."): x for key, x in made.items() if f"layers.{layer}." in key
-        }
-        place = f"layers.{layer}"
-        for norm, theirs in (("ln0", "norm1"), ("ln1", "norm2")):
-            for kind in ("weight", "bias"):
-                weights[f"{place}.0.{theirs}.{kind}"] = own[f"{norm}.{kind}"]
-        weights[f"{place}.0.to_q.weight"] = own["attn.to_q.weight"]
-        weights[f"{place}.0.to_kv.weight"] = torch.cat([own["attn.to_k.weight"], own["attn.to_v.weight"]])
-        weights[f"{place}.0.to_out.weight"] = own["attn.to_out.0.weight"]
-        for number, theirs in (("0", "0"), ("1.net.0.proj", "1"), ("1.net.2", "3")):
-            for kind in ("weight", "bias"):
-                if f"ff.{number}.{kind}" in own:
-                    weights[f"{place}.1.{theirs}.{kind}"] = own[f"ff.{number}.{kind}"]
-    return weights
+def random_adapter(pipe: Any, **sizes: Any) -> EmojiAdapter:
+    """A dual adapter with random weights."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(pipe.unet.config)
+        adapter = EmojiAdapter.for_unet(unet, **sizes)
+    adapter = adapter.to_empty(device="cpu")
+    for parameter in adapter.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    return adapter
 
 
 def timed(pipe: Any, files: dict[str, list[Path]], rounds: int) -> dict[str, list[float]]:
