@@ -2,6 +2,7 @@
 
     python benchmarks/overhead.py                      # the embedded checkpoint and adapter
     python benchmarks/overhead.py --checkpoint random  # random weights at the sizes of the micro-world
+    python benchmarks/overhead.py --count              # operations, FLOPs at the sizes of SD1.5 and SDXL
 
 Each round calls all ways once, in turning order; the ratio is that of the medians, its interval a bootstrap
 over rounds (95 %, 2 000 draws, rounds kept together).
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from counting import count_families
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from record import machine, record
 
@@ -42,7 +44,11 @@ def main() -> None:
     parser.add_argument("--expression", help="picture of an expression, likewise")
     parser.add_argument("--output-type", default="pil", help="'latent' leaves the autoencoder out")
     parser.add_argument("--name", default="overhead", help="name of the result file")
+    parser.add_argument("--count", action="store_true", help="count, on the meta device; nothing is timed")
     options = parser.parse_args()
+    if options.count:
+        print(record("overhead_count", count_families()))
+        return
 
     ours = pipeline(options.checkpoint, options.adapter)
     ways = {

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from emoji_adapter.faces.crop import ExpressionCrop
     from emoji_adapter.models.adapter import EmojiAdapter
     from emoji_adapter.pipelines.base import EmojiDiffPipeline
+    from emoji_adapter.pipelines.people import Person
     from emoji_adapter.pipelines.stable_diffusion import (
         EmojiDiffSDControlNetPipeline,
         EmojiDiffSDImg2ImgPipeline,
@@ -63,6 +64,7 @@ _HOMES = {
     "Face": "emoji_adapter.types",
     "FaceAnalyzer": "emoji_adapter.faces.analysis",
     "IdentityEncoder": "emoji_adapter.encoders.identity",
+    "Person": "emoji_adapter.pipelines.people",
 }
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "InputError",
     "MissingExtraError",
     "NoFaceError",
+    "Person",
     "SeveralFacesError",
     "TrainingError",
     "WeightsFormatError",

@@ -107,8 +107,28 @@ def test_when_guidance_is_cut_the_last_rows_of_keys_and_values_count(unet):
     adapter = tiny.adapter(unet)
     adapter.attach(unet)
     doubled = kv_of(adapter, n=4)
-    last = {name: type(kv)(*(x[2:] for x in kv)) for name, kv in doubled.items()}
+    last = {name: type(kv)(*(x[2:] for x in kv[:4])) for name, kv in doubled.items()}
     torch.testing.assert_close(forward(unet, doubled, rows=2), forward(unet, last, rows=2))
+
+
+def test_a_branch_with_negative_rows_beside_one_without(unet):
+    """An imported identity sees something in negative rows, our own expression does not."""
+    adapter = tiny.adapter(unet)
+    adapter.attach(unet)
+    identity = adapter(adapter.identity_tokens_of(tiny.identities(2)))
+    expression = adapter(None, adapter.expression_tokens_of(tiny.expressions(1)))
+    both = {layer: type(kv)(*kv[:2], *expression[layer][2:4]) for layer, kv in identity.items()}
+    alone, found = forward(unet, identity), forward(unet, both)
+    torch.testing.assert_close(found[0], alone[0])
+    assert (found[1] - alone[1]).abs().max() > 1e-3
+
+
+def test_without_gradients_the_terms_are_the_same(unet):
+    adapter = tiny.adapter(unet)
+    adapter.attach(unet)
+    with torch.no_grad():
+        found = forward(unet, kv_of(adapter), rows=4)
+    assert torch.equal(found, forward(unet, kv_of(adapter), rows=4))
 
 
 def test_rows_that_cannot_be_paired_are_refused(unet):
@@ -200,8 +220,33 @@ def test_one_graph_for_five_settings(unet, monkeypatch):
             identity_scale=scale,
             expression_scale=1.0 - scale / 2,
         )
-        kv = {name: type(x)(*(t.detach() for t in x)) for name, x in kv.items()}
+        kv = {name: type(x)(*(t.detach() for t in x[:4])) for name, x in kv.items()}
         torch.testing.assert_close(forward(compiled, kv, rows=4), forward(unet, kv, rows=4))
+    assert len(graphs) == 1
+
+
+def test_one_graph_with_several_people(unet, monkeypatch):
+    tiny.without_shape_checks(monkeypatch, attention)
+    adapter = tiny.adapter(unet)
+    adapter.attach(unet)
+    torch._dynamo.reset()
+    graphs = []
+
+    def count(graph, _inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(unet, fullgraph=True, backend=count)
+    generator = torch.Generator().manual_seed(0)
+    for scale in (1.0, 0.0):
+        with torch.no_grad():
+            people = kv_of(adapter, identity_scale=scale)
+            masks = torch.rand(1, 2, 8, 8, generator=generator)
+            kv = {
+                layer: type(parts)(*(part.reshape(1, -1, part.shape[-1]) for part in parts[:4]), masks)
+                for layer, parts in people.items()
+            }
+            torch.testing.assert_close(forward(compiled, kv, rows=2), forward(unet, kv, rows=2))
     assert len(graphs) == 1
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import adaptive_avg_pool2d, scaled_dot_product_attention
 
 from emoji_adapter.errors import InputError
 
@@ -17,13 +17,18 @@ it in silence (`quiet_attn_parameters` in diffusers' `Attention.forward`)."""
 class LayerKV(NamedTuple):
     """Keys and values of one layer, `[rows, tokens, layer width]`, the scale already in the values.
 
-    A branch that is absent is None in both its fields.
+    A branch that is absent is None in both its fields. The rows of the branches may differ: those of a branch
+    are as many as there are pictures, or twice as many (its negative rows see something too).
+
+    With several people in a picture the tokens of all of them stand one after the other in a row, and `masks`
+    `[rows, people, height, width]`, numbers in [0, 1] at the size of the latents, says where each acts.
     """
 
     k_identity: Tensor | None
     v_identity: Tensor | None
     k_expression: Tensor | None
     v_expression: Tensor | None
+    masks: Tensor | None = None
 
 
 class DualAttnProcessor:
@@ -39,6 +44,10 @@ class DualAttnProcessor:
     positive], and keys and values are given for the positive ones alone, so the negative rows cost nothing.
     When there are more rows of keys and values than of hidden states (guidance given up in mid-call), the
     last ones are used.
+
+    Where there are masks, each person's terms are weighed, position by position, by that person's mask at the
+    resolution of the layer, as in diffusers' `IPAdapterMaskProcessor`; area averaging is our choice (there:
+    bicubic).
 
     Args:
         layer: name of the layer, the key to its `LayerKV`.
@@ -79,30 +88,55 @@ class _WithTerms:
         return self._query
 
     def _project(self, hidden_states: Tensor) -> Tensor:
+        kv, heads = self._kv, self._attn.heads
+        places = None if kv.masks is None else _at_positions(kv.masks, self._query.shape[1])
         terms = [
-            _attend(self._query, key, value, self._attn.heads)
-            for key, value in (self._kv[:2], self._kv[2:])
+            _attend(self._query, key, value, heads, places)
+            for key, value in ((kv.k_identity, kv.v_identity), (kv.k_expression, kv.v_expression))
             if key is not None and value is not None
         ]
-        if terms:
-            term = terms[0] if len(terms) == 1 else terms[0] + terms[1]
+        if len(terms) == 2 and len(terms[0]) == len(terms[1]):
+            terms = [terms[0] + terms[1]]
+        for term in terms:
             hidden_states = _add_to_last_rows(hidden_states, term.transpose(1, 2).flatten(2))
         return self._attn.to_out[0](hidden_states)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """`softmax(Q K^T / sqrt(d)) V` of the last rows, `[rows, heads, positions, width of a head]`."""
+def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, places: Tensor | None = None) -> Tensor:
+    """`softmax(Q K^T / sqrt(d)) V` of the last rows, `[rows, heads, positions, width of a head]`.
+
+    With `places` `[rows, people, positions]` it is the sum over people, each weighed by its place.
+    """
     rows = min(len(query), len(key))
     if len(query) not in (rows, 2 * rows) or len(key) not in (rows, 2 * rows):
         raise InputError(
             f"The U-Net works on {len(query)} rows, but keys and values are given for {len(key)}: expected "
             "as many or half as many (guidance). Give one identity and one expression for each picture."
         )
-    return scaled_dot_product_attention(
-        _last_heads(query, rows, heads),
-        _last_heads(key, rows, heads).to(query.dtype),
-        _last_heads(value, rows, heads).to(query.dtype),
-    )
+    query = _last_heads(query, rows, heads)
+    key, value = (_last_heads(x, rows, heads).to(query.dtype) for x in (key, value))
+    if places is None:
+        return scaled_dot_product_attention(query, key, value)
+    weights = places[-rows:, :, None, :, None].to(query.dtype).unbind(1)
+    people = zip(weights, key.chunk(len(weights), 2), value.chunk(len(weights), 2), strict=True)
+    terms = [weight * scaled_dot_product_attention(query, k, v) for weight, k, v in people]
+    return torch.stack(terms).sum(0)
+
+
+def _at_positions(masks: Tensor, positions: int) -> Tensor:
+    """Masks `[rows, people, height, width]` as `[rows, people, positions]`, at the resolution of a layer.
+
+    Every stage of the U-Net halves both sides, rounding up.
+    """
+    height, width = masks.shape[-2:]
+    while height * width > positions:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    if height * width != positions:
+        raise InputError(
+            f"A layer with {positions} positions has no resolution of the masks, which measure "
+            f"{masks.shape[-1]}x{masks.shape[-2]}. Give masks of the size of the picture."
+        )
+    return adaptive_avg_pool2d(masks, (height, width)).flatten(2)
 
 
 def _last_heads(x: Tensor, rows: int, heads: int) -> Tensor:
@@ -112,7 +146,11 @@ def _last_heads(x: Tensor, rows: int, heads: int) -> Tensor:
 
 
 def _add_to_last_rows(hidden_states: Tensor, term: Tensor) -> Tensor:
+    """Adds to what a stock processor has just made, which nobody else holds: in place but for gradients."""
     untouched = len(hidden_states) - len(term)
+    if not torch.is_grad_enabled():
+        hidden_states[untouched:].add_(term)
+        return hidden_states
     if untouched == 0:
         return hidden_states + term
     return torch.cat([hidden_states[:untouched], hidden_states[untouched:] + term])

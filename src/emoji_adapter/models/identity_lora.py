@@ -71,6 +71,15 @@ class LowRankUpdates(nn.Module):
             layer.lora_B[LORA_NAME].weight = weights.up
 
     @contextlib.contextmanager
+    def acting_in(self, unet: UNet2DConditionModel) -> Iterator[None]:
+        """These very weights act in a U-Net inside; those of another emoji adapter give way for good."""
+        if not self.is_attached(unet):
+            detach_lora(unet)
+            self.attach(unet)
+        with lora_acting(unet):
+            yield
+
+    @contextlib.contextmanager
     def taken_out_of(self, unet: UNet2DConditionModel) -> Iterator[None]:
         """The U-Net is without these weights inside, and with them afterwards if it was before."""
         attached = self.is_attached(unet)

@@ -12,11 +12,14 @@ from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import LayerKV
 from emoji_adapter.pipelines.arguments import LayerScale
 from emoji_adapter.pipelines.pairing import rows_of
+from emoji_adapter.pipelines.regions import Regions
 
 
 @dataclass(frozen=True)
 class Conditions:
     """What a call is told of faces; see `EmojiAdapterMixin.__call__` for the shapes.
+
+    With several people in a picture the tensors have one axis more, after that of prompts.
 
     Attributes:
         identity_embeds: who, or None.
@@ -24,6 +27,7 @@ class Conditions:
         expression_embeds: what the face does, or None.
         prompts: number of prompts.
         images_per_prompt: pictures made of each.
+        regions: where each of several people is; None: one person, everywhere.
     """
 
     identity_embeds: Any
@@ -31,6 +35,12 @@ class Conditions:
     expression_embeds: Any
     prompts: int
     images_per_prompt: int
+    regions: Regions | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is told."""
+        return self.identity_embeds is None and self.expression_embeds is None
 
     @property
     def rows(self) -> int:
@@ -38,10 +48,11 @@ class Conditions:
         return self.prompts * self.images_per_prompt
 
     def batch(self, embeds: Any, dims: int, what: str, adapter: EmojiAdapter) -> Tensor:
-        """One row a picture; `dims` is the number of axes without that of prompts."""
+        """One row a person; `dims` is the number of axes without those of prompts and people."""
         embeds = torch.as_tensor(embeds)
         embeds = embeds[None] if embeds.ndim == dims else embeds
         rows = rows_of(embeds, self.prompts, self.images_per_prompt, what)
+        rows = rows if self.regions is None else rows.flatten(0, 1)
         return rows.to(adapter.device, adapter.dtype)
 
 
@@ -70,7 +81,10 @@ def keys_and_values(
         raise InputError("identity_features stand beside identity_embeds: give both, or identity_image.")
     if given.expression_embeds is not None:
         expression = _expression_tokens(adapter, given)
-    return adapter(identity, expression, scales["identity"], scales["expression"])
+    kv = adapter(identity, expression, scales["identity"], scales["expression"])
+    if given.regions is None:
+        return kv
+    return given.regions.by_person(kv, given.prompts, given.images_per_prompt)
 
 
 def identity_acts(scale: LayerScale) -> bool:

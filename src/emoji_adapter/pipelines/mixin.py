@@ -15,18 +15,17 @@ from emoji_adapter.faces.images import ImageSource
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import CARRIER, LayerKV
 from emoji_adapter.models.identity_lora import lora_acting
-from emoji_adapter.pipelines.arguments import (
-    LayerScale,
-    by_name,
-    check_scale,
-    number_of_prompts,
-    require_one_of,
-)
+from emoji_adapter.pipelines.arguments import LayerScale, by_name, check_scale, number_of_prompts
+from emoji_adapter.pipelines.clip_skip import explained_clip_skip
+from emoji_adapter.pipelines.compiling import room_for_blocks
 from emoji_adapter.pipelines.conditions import Conditions, identity_acts, keys_and_values
 from emoji_adapter.pipelines.expression_guidance import guided_expression
 from emoji_adapter.pipelines.faces import FaceEncoders
-from emoji_adapter.pipelines.pairing import expressions_of, people_of
+from emoji_adapter.pipelines.gathering import gather
+from emoji_adapter.pipelines.pairing import people_of
+from emoji_adapter.pipelines.people import gather_people
 from emoji_adapter.pipelines.placement import COMPONENT, OffloadMixin, at_work
+from emoji_adapter.pipelines.regions import RegionsMixin
 from emoji_adapter.pipelines.signature import own_arguments, with_stock_arguments
 from emoji_adapter.pipelines.window import ControlWindow
 
@@ -34,7 +33,7 @@ _Stock: Any = object
 """What the mixin stands in front of: the stock pipeline, which only the concrete class names."""
 
 
-class EmojiAdapterMixin(OffloadMixin, _Stock):
+class EmojiAdapterMixin(OffloadMixin, RegionsMixin, _Stock):
     """Turns faces into keys and values, then calls the stock pipeline that follows it among the bases.
 
     The stock class must have a `unet`. A concrete class needs no body: when it names its family, it gets the
@@ -166,6 +165,7 @@ class EmojiAdapterMixin(OffloadMixin, _Stock):
         identity_embeds: Any = None,
         identity_features: Any = None,
         expression_embeds: Any = None,
+        people: Any = None,
         control_start: float = 0.0,
         control_end: float = 1.0,
         expression_guidance_scale: float | None = None,
@@ -187,6 +187,8 @@ class EmojiAdapterMixin(OffloadMixin, _Stock):
             expression_embeds: instead of `expression`: patch features `[patches, dim]` or `[prompts,
                 patches, dim]`, from `encode_expression`; or a code `[52]` or `[prompts, 52]`: blendshapes
                 (Arc2Face: 55 numbers of FLAME).
+            people: instead of all these, several people in one picture: a list of `Person`, each with a mask;
+                or one list, equally long, for each prompt. `face_masks` makes masks from a first pass.
             control_start: share of the steps that pass before both act.
             control_end: share of the steps after which they stop.
             expression_guidance_scale: guidance of the expression alone, see `guided_expression`; None: by
@@ -201,35 +203,49 @@ class EmojiAdapterMixin(OffloadMixin, _Stock):
         ours = [parameter.name for parameter in own_arguments(EmojiAdapterMixin.__call__)]
         arguments = by_name(super().__call__, ours, args, kwargs)
         window = ControlWindow(control_start, control_end)
-        require_one_of(identity_image=identity_image, identity_embeds=identity_embeds)
-        require_one_of(expression=expression, expression_embeds=expression_embeds)
-        prompts = number_of_prompts(arguments)
-        if identity_image is not None:
-            people = people_of(identity_image, prompts)
-            identity_embeds = torch.stack([self.encode_identity(person, face_policy) for person in people])
-            if identity_features is None and self._require_adapter().config["identity_features_dim"]:
-                features = [self.encode_identity_features(person[0], face_policy) for person in people]
-                identity_features = torch.stack(features)
-        if expression is not None:
-            templates = expressions_of(expression, prompts)
-            expression_embeds = torch.stack([self.encode_expression(t, face_policy) for t in templates])
-        if expression_embeds is None and expression_guidance_scale is not None:
+        faces = {
+            "identity_image": identity_image,
+            "expression": expression,
+            "identity_embeds": identity_embeds,
+            "identity_features": identity_features,
+            "expression_embeds": expression_embeds,
+        }
+        given = self._conditions(faces, people, arguments, face_policy)
+        if given.expression_embeds is None and expression_guidance_scale is not None:
             raise InputError("expression_guidance_scale guides an expression: give one, or leave it out.")
-        if identity_embeds is None and expression_embeds is None:
-            return super().__call__(**arguments)
+        if given.empty:
+            with explained_clip_skip(arguments):
+                return super().__call__(**arguments)
         plain = arguments.get("cross_attention_kwargs")
         if plain is not None and CARRIER in plain:
             raise InputError(
                 f"cross_attention_kwargs may not hold {CARRIER!r}: the emoji adapter travels there."
             )
-        images_per_prompt = arguments.get("num_images_per_prompt") or 1
-        given = Conditions(identity_embeds, identity_features, expression_embeds, prompts, images_per_prompt)
         with at_work(self._require_adapter(), self._execution_device, leave=self._adapter_rests):
             kv = self._keys_and_values(given)
         arguments["cross_attention_kwargs"] = {**(plain or {}), CARRIER: kv}
         window.narrow(arguments, plain)
-        with self._identity_lora(given), guided_expression(self, expression_guidance_scale, given.rows):
+        with (
+            explained_clip_skip(arguments),
+            room_for_blocks(self.unet, len(kv)),
+            self._with_people(kv),
+            self._identity_lora(given),
+            guided_expression(self, expression_guidance_scale, given.rows),
+        ):
             return super().__call__(**arguments)
+
+    def _conditions(
+        self, faces: Mapping[str, Any], people: Any, arguments: Mapping[str, Any], face_policy: FacePolicy
+    ) -> Conditions:
+        """What the call is told of faces, as embeddings."""
+        count = number_of_prompts(arguments), arguments.get("num_images_per_prompt") or 1
+        if people is None:
+            return gather(self, faces, *count, face_policy)
+        for name, value in {**faces, "padding_mask_crop": arguments.get("padding_mask_crop")}.items():
+            if value is not None:
+                raise InputError(f"people cannot be given together with {name}. Leave one of them out.")
+        self._require_adapter()
+        return gather_people(self, people, *count, face_policy)
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """As in the stock pipeline; the adapter's LoRA goes into its own file, not into the U-Net's."""

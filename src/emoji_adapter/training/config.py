@@ -28,6 +28,9 @@ class AdapterConfig:
     """Tokens that the identity embedding becomes; 4 as in IP-Adapter-FaceID."""
     identity_width: int = 1024
     """Hidden layer of the identity projection."""
+    identity_lora_rank: int | None = None
+    """Rank of a LoRA in the identity layers that trains with the identity branch and acts while an identity
+    does; None = none. IP-Adapter-FaceID: 128, in self-attention too. One process only."""
     expression_tokens: int = 16
     """Tokens that the expression becomes; as in IP-Adapter Plus."""
     resampler_width: int = 768
@@ -261,4 +264,11 @@ def changed_settings(before: dict[str, object], now: TrainingConfig) -> list[str
     after = to_mapping(now)
     ignored = HARMLESS if now.start is None else HARMLESS | {"adapter"}
     names = sorted(set(before) | set(after))
-    return [name for name in names if name not in ignored and before.get(name) != after.get(name)]
+    return [name for name in names if name not in ignored and _changed(before.get(name), after.get(name))]
+
+
+def _changed(before: object, now: object) -> bool:
+    """Whether a setting differs; one that did not exist yet in a group counts as None."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return any(before.get(name) != now.get(name) for name in {*before, *now})
+    return before != now

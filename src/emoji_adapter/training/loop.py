@@ -115,7 +115,7 @@ def train_step(session: Session) -> dict[str, Tensor]:
     config, state = session.config, session.state
     total = torch.zeros((), device=session.device)
     for number in range(config.accumulate):
-        with _synchronised(session, last=number == config.accumulate - 1):
+        with _synchronised(session, last=number == config.accumulate - 1), session.lora():
             loss = _forward(session, number) / config.accumulate
             session.accelerator.backward(loss)
         total += loss.detach()

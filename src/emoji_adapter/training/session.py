@@ -61,6 +61,14 @@ class Session:
         """The training device."""
         return self.accelerator.device
 
+    def lora(self) -> contextlib.AbstractContextManager[None]:
+        """The adapter's LoRA, if it has one, acts in the U-Net inside, with the weights that train.
+
+        It acts in all rows, also in those whose identity is dropped, as in a call with an identity.
+        """
+        lora = self.state.adapter.identity_lora
+        return contextlib.nullcontext() if lora is None else lora.acting_in(self.pipe.unet)
+
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The arithmetic of everything but the U-Net, which is cast as a whole."""
         return half_autocast(self.device, enabled=half_precision(self.config, self.device))
@@ -101,6 +109,11 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
         _make_compound(adapter, data.meta.teacher)
     if adapter.config["expression_teacher"] is not None:
         encoder.teacher = BlendshapeTeacher(adapter.config["expression_teacher"])
+    if adapter.identity_lora is not None and accelerator.num_processes > 1:
+        raise InputError(
+            f"An adapter with a LoRA trains in one process only, got {accelerator.num_processes}: its "
+            "gradients arise in the U-Net and would not be exchanged. Leave identity_lora_rank out."
+        )
     freeze(pipe, device_, half=half_precision(config, device_))
     pipe.load_emoji_adapter(copy.deepcopy(adapter))
     stage = make_stage(config, data.meta, device_)
@@ -165,11 +178,6 @@ def _adapter(
             torch.manual_seed(config.seed)
             return new_adapter(config, unet, encoder, data)
     adapter = load_adapter(config.start, unet=unet)
-    if adapter.identity_lora is not None:
-        raise DataError(
-            f"The adapter {config.start} has a LoRA, which is not trained yet and does not act in training. "
-            "Start from an adapter without LoRA."
-        )
     if config.layers is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
