@@ -207,7 +207,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(content, found[0])
 
     def _found(self, owner, name, revision):
-        """The commit that is asked for, if it is there and may be seen; otherwise None, and the answer is given."""
+        """The commit that is asked for; None, and an answer, if it is not there or may not be seen."""
         repository = self.hub.repositories.get(f"{owner}/{name}")
         if not self._let_in(public=repository is not None and not repository.private):
             return None

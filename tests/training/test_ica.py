@@ -19,11 +19,10 @@ from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training import ica
 from emoji_adapter.training.config import DropConfig, ICAConfig
 from emoji_adapter.training.decoding import decode
-from emoji_adapter.training.draws import seeded
+from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.loop import train, train_step
 from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.session import open_session
-from emoji_adapter.training.stages import StepDraw
 from emoji_adapter.training.state import checkpoints
 
 ALL_TERMS = ICAConfig(inverted_share=0.5, inversion_steps=1)

@@ -1,4 +1,4 @@
-"""The flags of how pictures are drawn, and the settings that they make: of `accept`, `evaluate` and `probe`."""
+"""Flags of how pictures are drawn, and the settings they make, for `accept`, `evaluate` and `probe`."""
 
 from typing import TYPE_CHECKING, Annotated
 
