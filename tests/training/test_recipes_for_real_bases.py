@@ -1,4 +1,4 @@
-"""The recipes for SD1.5 and SDXL: they load as they stand, for every stage, and mean the layers that they say."""
+"""The recipes for SD1.5 and SDXL: they load as they stand, for every stage, and mean the layers they say."""
 
 from pathlib import Path
 
