@@ -1,5 +1,6 @@
 """Lines over a common axis with their intervals, drawn by Pillow: panels side by side, one legend."""
 
+import math
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
@@ -34,12 +35,14 @@ class Panel:
         axis: under it.
         places: along the axis, rising.
         lines: to be drawn.
+        log: whether the values' axis is logarithmic.
     """
 
     title: str
     axis: str
     places: list[float]
     lines: list[Line]
+    log: bool = False
 
 
 def draw(rows: list[list[Panel]]) -> Image.Image:
@@ -64,6 +67,7 @@ def _panel(pen: ImageDraw.ImageDraw, font, panel: Panel, colours: dict, corner: 
     left, top = corner[0] + MARGIN, corner[1] + 24
     right, bottom = corner[0] + PANEL[0] - 14, corner[1] + PANEL[1] - 42
     seen = [v for line in panel.lines for v in (*line.values, *(line.low or []), *(line.high or []))]
+    seen = [_scaled(value, panel) for value in seen]
     least, most = min(seen), max(seen)
     room = 0.05 * (most - least) or 0.5
     least, most = least - room, most + room
@@ -71,15 +75,19 @@ def _panel(pen: ImageDraw.ImageDraw, font, panel: Panel, colours: dict, corner: 
 
     def at(place: float, value: float) -> tuple[float, float]:
         along = (place - first) / (last - first) if last > first else 0.5
-        return left + along * (right - left), bottom - (value - least) / (most - least) * (bottom - top)
+        height = (_scaled(value, panel) - least) / (most - least)
+        return left + along * (right - left), bottom - height * (bottom - top)
 
     pen.rectangle((left, top, right, bottom), outline="#999999")
     pen.text((left, corner[1] + 4), panel.title, fill="black", font=font)
     pen.text((left, bottom + 22), panel.axis, fill="black", font=font)
-    for value in (least, (least + most) / 2, most):
-        pen.text((corner[0] + 4, at(first, value)[1] - 7), f"{value:.3g}", fill="#555555", font=font)
+    for share in (0.0, 0.5, 1.0):
+        value = least + share * (most - least)
+        shown, y = 10**value if panel.log else value, bottom - share * (bottom - top)
+        pen.text((corner[0] + 4, y - 7), f"{shown:.3g}", fill="#555555", font=font)
     for place in (first, last):
-        pen.text((at(place, least)[0] - 10, bottom + 5), f"{place:g}", fill="#555555", font=font)
+        along = left if place == first else right
+        pen.text((along - 10, bottom + 5), f"{place:g}", fill="#555555", font=font)
     for line in panel.lines:
         points = [at(place, value) for place, value in zip(panel.places, line.values, strict=True)]
         if len(points) > 1:
@@ -89,3 +97,7 @@ def _panel(pen: ImageDraw.ImageDraw, font, panel: Panel, colours: dict, corner: 
             if line.low and line.high:
                 place = panel.places[index]
                 pen.line((*at(place, line.low[index]), *at(place, line.high[index])), fill=colours[line.name])
+
+
+def _scaled(value: float, panel: Panel) -> float:
+    return math.log10(max(value, 1e-9)) if panel.log else value

@@ -208,6 +208,7 @@ def panels(by_adapter: dict[str, dict[str, Any]], middles: list[float]) -> list[
             middles,
             [_line(name, [(m, *ci) for m, ci in zip(f[measure]["mean"], f[measure]["ci95"], strict=True)])
              for name, f in last.items() if (name, measure) != (TARGET, "error")],
+            log=measure == "error",
         )
         for measure in MEASURES
     ]  # fmt: skip
@@ -221,6 +222,7 @@ def panels(by_adapter: dict[str, dict[str, Any]], middles: list[float]) -> list[
             places,
             [_line(name, [found[name][measure]["overall"] for found in by_adapter.values()])
              for name in last if (name, measure) != (TARGET, "error")],
+            log=measure == "error",
         )
         for measure in MEASURES
     ]  # fmt: skip

@@ -130,6 +130,19 @@ def test_timesteps_and_places_weigh_as_in_the_other_stages(make_session):
     assert losses[0]["identity"] == losses[1]["identity"]
 
 
+def test_gradient_checkpointing_reaches_the_decoder_and_changes_no_gradient(make_session):
+    gradients = {}
+    for on in (False, True):
+        session = make_session(gradient_checkpointing=on)
+        assert session.pipe.vae.is_gradient_checkpointing is on
+        loss_rows(session).mean().backward()
+        gradients[on] = {name: parameter.grad for name, parameter in session.state.parameters.items()}
+    assert gradients[False].keys() == gradients[True].keys()
+    for name, gradient in gradients[False].items():
+        same = gradient is gradients[True][name] is None or torch.equal(gradient, gradients[True][name])
+        assert same, name
+
+
 @pytest.mark.parametrize(
     ("term", "loss", "gain"),
     [
