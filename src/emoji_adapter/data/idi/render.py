@@ -45,7 +45,7 @@ class Renderer:
                 f"The adapter {config.adapter!r} was trained with the face pack {trained!r}, the settings "
                 f"name {pack!r}. Set pack to the one that the adapter names. {how_to_get(trained)}"
             )
-        pipe.to(device)
+        pipe.to(device, torch.bfloat16 if config.precision == "bf16" else torch.float32)
         pipe.set_progress_bar_config(disable=True)
         pipe.set_emoji_adapter_scale(identity=config.identity_scale, expression=config.expression_scale)
         return cls(pipe, config)
