@@ -1,6 +1,7 @@
 """What benchmarks of training work out, on the tiny world; and the figures that the guide quotes."""
 
 import argparse
+import importlib
 import json
 from pathlib import Path
 
@@ -17,8 +18,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def benchmarks(monkeypatch):
+def estimators(monkeypatch):
+    """`benchmarks/estimators.py`."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("estimators")
 
 
 @pytest.fixture
@@ -33,9 +36,7 @@ def session(settings, data, tmp_path):
     return open_session(config, data, "cpu")
 
 
-def test_estimates_are_measured_by_band_and_compared_row_by_row(benchmarks, session):
-    import estimators
-
+def test_estimates_are_measured_by_band_and_compared_row_by_row(estimators, session):
     options = argparse.Namespace(rows=5, bands=3, batch=4, seed=0)
     values, middles = estimators.measure(session, options)
     assert {value.shape for value in values.values()} == {(3, 3, 5)}
@@ -51,12 +52,10 @@ def test_estimates_are_measured_by_band_and_compared_row_by_row(benchmarks, sess
     assert np.ptp(np.asarray(picture)) > 60
 
 
-def test_sharpness_falls_with_blur(benchmarks):
-    from estimators import sharpness
-
+def test_sharpness_falls_with_blur(estimators):
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     blurred = torch.nn.functional.avg_pool2d(images, 3, stride=1, padding=1)
-    assert torch.all(sharpness(blurred) < 0.5 * sharpness(images))
+    assert torch.all(estimators.sharpness(blurred) < 0.5 * estimators.sharpness(images))
 
 
 def test_a_step_on_sdxl_fits_a_card_of_24_gigabytes_and_the_guide_quotes_the_figures():

@@ -87,8 +87,8 @@ def _encode(pipe: Any, texts: list[str]) -> tuple[Tensor, Tensor | None]:
     made = pipe.encode_prompt(
         texts, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
     )
-    halves = [None if part is None else part.to("cpu", torch.float16) for part in made]
-    return halves[0], halves[2] if len(halves) > 2 else None
+    text, pooled = made[0].to("cpu", torch.float16), made[2] if len(made) > 2 else None
+    return text, None if pooled is None else pooled.to("cpu", torch.float16)
 
 
 def write_captions(folder: Path, captions: CaptionEmbeddings) -> None:
