@@ -252,7 +252,7 @@ def test_inverted_noise_lies_on_the_models_own_path(make_session, data, monkeypa
         alpha, sigma = diffusion.levels(t, x)
         return (x - alpha * mu), (alpha**2 * spread**2 + sigma**2), sigma
 
-    def exact(models, x, t, text, keys_values):
+    def exact(models, x, t, text, keys_values, pooled=None):
         r, d, sigma = place(x, t)
         return sigma * r / d
 

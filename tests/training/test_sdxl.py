@@ -7,6 +7,7 @@ import tiny_families as families
 import tiny_prepared
 from emoji_adapter.data.captions import encode_captions, text_hash
 from emoji_adapter.data.dataset import PreparedSet
+from emoji_adapter.data.prepare import PrepareConfig, PrepareModels
 from emoji_adapter.training.config import DropConfig
 from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.loop import train
@@ -73,6 +74,8 @@ def test_a_dropped_text_is_what_the_negative_rows_see(stock, zeros):
     assert made.index.tolist() == [0, 1, 0]
     negative, pooled = stock.encode_prompt("red", device="cpu", do_classifier_free_guidance=True)[1::2]
     assert torch.allclose(made.empty.float(), negative[0], atol=2e-3)
+    assert made.pooled is not None
+    assert made.empty_pooled is not None
     assert torch.allclose(made.empty_pooled.float(), pooled[0], atol=2e-3)
     assert not torch.equal(made.pooled[0], made.pooled[1])
 
@@ -84,3 +87,12 @@ def test_a_run_on_sdxl_ends_with_an_adapter_and_knows_both_encoders(settings, xl
     with torch.no_grad():
         next(stock.text_encoder_2.parameters()).add_(1.0)
     assert text_hash(stock) != before
+
+
+def test_prepare_reads_both_text_encoders(xl, stock):
+    models = PrepareModels.load(PrepareConfig(checkpoint=str(xl / "checkpoint")))
+    assert models.meta.text_hash == text_hash(stock)
+    assert models.meta.latent_shape == (4, 8, 8)
+    made = encode_captions(["red"], models.pipe)
+    assert made.pooled is not None
+    assert made.embeds.shape[2] == sum(families.XL_WIDTHS)
