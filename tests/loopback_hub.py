@@ -1,4 +1,4 @@
-"""A Hub of one's own on the loopback: the endpoints that publishing and loading an adapter need, no others.
+"""A Hub of one's own on the loopback: the endpoints that publishing and loading need, no others.
 
 The real client of `huggingface_hub` speaks to it over HTTP. It fails on request.
 """
@@ -10,6 +10,9 @@ import json
 import threading
 import urllib.parse
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from huggingface_hub import close_session, constants, hf_api
 
 TOKEN = "hf_" + "x" * 10
 """The one token that is let in; anything else is answered with 401."""
@@ -22,6 +25,12 @@ class Repository:
     private: bool = False
     gated: bool = False
     commits: list[dict[str, bytes]] = field(default_factory=lambda: [{}])
+
+    @classmethod
+    def of(cls, folder: Path) -> "Repository":
+        """A public one that holds what a folder holds."""
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return cls(commits=[{path.relative_to(folder).as_posix(): path.read_bytes() for path in files}])
 
     def at(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
         """The commit that a branch or an id means, and its files."""
@@ -66,6 +75,26 @@ class LoopbackHub:
     def __exit__(self, *error: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+        close_session()
+
+    def connect(self, monkeypatch, folder: Path) -> None:
+        """Point the client here, as HF_ENDPOINT does when it is imported; an empty cache, and no token."""
+        for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("NO_PROXY", "*")
+        template = "/{repo_id}/resolve/{revision}/{filename}"
+        for name, value in {
+            "ENDPOINT": self.address,
+            "HUGGINGFACE_CO_URL_TEMPLATE": self.address + template,
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "HF_HUB_CACHE": str(folder / "cache"),
+            "HF_TOKEN_PATH": str(folder / "token"),
+            "HF_STORED_TOKENS_PATH": str(folder / "tokens"),
+        }.items():
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.setattr(hf_api.api, "endpoint", self.address)
+        close_session()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -110,9 +139,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._resolve()
 
     def do_GET(self):
-        if self._path().startswith("/api/"):
-            return self._let_in() and self._error(404, "RepoNotFound")
-        return self._resolve()
+        return self._about() if self.path.startswith("/api/") else self._resolve()
 
     def _create(self, asked):
         repo = f"{asked.get('organization') or 'me'}/{asked['name']}"
@@ -153,9 +180,34 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         oid = repository.at("main")[0]
         self._json(200, {"commitUrl": f"{self.hub.address}/{repo}/commit/{oid}", "commitOid": oid})
 
+    def _about(self):
+        """What a repository holds: `/api/models/OWNER/NAME`, then `/revision/R` or `/tree/R`, or nothing."""
+        _, _, owner, name, verb, revision, *_ = [*self._path().strip("/").split("/"), "revision", "main"]
+        found = self._found(owner, name, revision)
+        if found is None:
+            return
+        entries = [
+            {"type": "file", "path": path, "size": len(content), "oid": found[0]}
+            for path, content in found[1].items()
+        ]
+        siblings = [{"rfilename": entry["path"]} for entry in entries]
+        about = {"id": f"{owner}/{name}", "sha": found[0], "siblings": siblings}
+        self._json(200, entries if verb == "tree" else about)
+
     def _resolve(self):
         owner, name, resolve, revision, *rest = self._path().strip("/").split("/")
         assert resolve == "resolve"
+        found = self._found(owner, name, revision)
+        if found is None:
+            return
+        content = found[1].get("/".join(rest))
+        if content is None:
+            self._error(404, "EntryNotFound")
+        else:
+            self._send(content, found[0])
+
+    def _found(self, owner, name, revision):
+        """The commit that is asked for; None, and an answer, if it is not there or may not be seen."""
         repository = self.hub.repositories.get(f"{owner}/{name}")
         if not self._let_in(public=repository is not None and not repository.private):
             return None
@@ -163,14 +215,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._error(404, "RepoNotFound")
         if repository.gated:
             return self._error(403, "GatedRepo")
-        found = repository.at(revision)
-        if found is None:
-            return self._error(404, "RevisionNotFound")
-        content = found[1].get("/".join(rest))
-        if content is None:
-            return self._error(404, "EntryNotFound")
-        self._send(content, found[0])
-        return None
+        return repository.at(revision) or self._error(404, "RevisionNotFound")
 
     def _send(self, content, commit):
         self.send_response(200)

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import torch
+from diffusers import StableDiffusionPipeline
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 import tiny
-from emoji_adapter.data.captions import encode_captions, write_captions
+from emoji_adapter.data.captions import encode_captions, text_hash, write_captions
 from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.data.manifest import (
     MANIFEST,
@@ -35,11 +36,11 @@ def expression_encoder(folder: Path) -> Path:
     return folder
 
 
-def prepared(folder: Path, *, people: int = 4, per_person: int = 3, shards: int = 2) -> Path:
+def prepared(folder: Path, *, people: int = 4, per_person: int = 3, shards: int = 2, pipe=None) -> Path:
     """Write a prepared set; the latents of a person are alike, so that there is something to learn."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(9)
-    parts = tiny.components()
+    pipe = StableDiffusionPipeline(**tiny.components()) if pipe is None else pipe
     names = [f"person_{i // per_person}" for i in range(people * per_person)]
     identity = tiny.identities(people).repeat_interleave(per_person, dim=0)
     look = torch.randn(people, 4, 8, 8, generator=generator).repeat_interleave(per_person, dim=0)
@@ -59,9 +60,9 @@ def prepared(folder: Path, *, people: int = 4, per_person: int = 3, shards: int 
         write_shard(folder, index, Shard(records=records[part], refusals=[], digest=str(index), **tensors))
     write_lines(folder / MANIFEST, records)
     write_lines(folder / REFUSALS, [])
-    captions = encode_captions([item.caption for item in records], parts["tokenizer"], parts["text_encoder"])
+    captions = encode_captions([item.caption for item in records], pipe)
     write_captions(folder, captions)
-    write_meta(folder, meta(parts, shards=shards, pictures=len(names), persons=people))
+    write_meta(folder, meta(pipe, shards=shards, pictures=len(names), persons=people))
     return folder
 
 
@@ -78,12 +79,12 @@ def record(row: int, person: str) -> PictureRecord:
     )
 
 
-def meta(parts: dict, **counts: int) -> PreparedMeta:
+def meta(pipe: StableDiffusionPipeline, **counts: int) -> PreparedMeta:
     """What the rows share."""
     return PreparedMeta(
         checkpoint="tiny",
-        vae_hash=weights_hash(parts["vae"]),
-        text_hash=weights_hash(parts["text_encoder"]),
+        vae_hash=weights_hash(pipe.vae),
+        text_hash=text_hash(pipe),
         latent_shape=(4, 8, 8),
         picture_size=16,
         identity_encoder="micro",

@@ -223,6 +223,17 @@ def test_a_round_goes_on_with_the_same_settings_only(source, tmp_path):
         planted_idi.make(source, tmp_path, changed)
 
 
+def test_a_round_that_was_begun_before_a_setting_was_added_goes_on(source, tmp_path):
+    planted_idi.make(source, tmp_path)
+    path = tmp_path / "round_1" / "idi.json"
+    settings = json.loads(path.read_text())
+    assert settings.pop("precision") == "fp32"
+    path.write_text(json.dumps(settings))
+    planted_idi.make(source, tmp_path)
+    with pytest.raises(InputError, match="begun with other precision"):
+        planted_idi.make(source, tmp_path, dataclasses.replace(planted_idi.CONFIG, precision="bf16"))
+
+
 def test_settings_come_from_a_recipe_with_changes():
     config = load_idi("micro", ["thresholds.leak=0.1", "round=2", "swapper=null"])
     assert (config.thresholds.leak, config.round, config.swapper) == (0.1, 2, None)

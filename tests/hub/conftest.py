@@ -2,9 +2,7 @@
 
 import time
 
-import huggingface_hub
 import pytest
-from huggingface_hub import constants
 
 import tiny
 from loopback_hub import LoopbackHub
@@ -14,24 +12,9 @@ from loopback_hub import LoopbackHub
 def hub(tmp_path, monkeypatch):
     """A Hub on the loopback to which HF_ENDPOINT points, an empty cache, and no token."""
     with LoopbackHub() as server:
-        for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-            monkeypatch.delenv(variable, raising=False)
-        monkeypatch.setenv("NO_PROXY", "*")
-        template = "/{repo_id}/resolve/{revision}/{filename}"
-        for name, value in {
-            "ENDPOINT": server.address,  # what HF_ENDPOINT sets when the client is imported
-            "HUGGINGFACE_CO_URL_TEMPLATE": server.address + template,
-            "HF_HUB_OFFLINE": False,
-            "HF_HUB_DISABLE_XET": True,
-            "HF_HUB_CACHE": str(tmp_path / "cache"),
-            "HF_TOKEN_PATH": str(tmp_path / "token"),
-            "HF_STORED_TOKENS_PATH": str(tmp_path / "tokens"),
-        }.items():
-            monkeypatch.setattr(constants, name, value)
+        server.connect(monkeypatch, tmp_path)
         monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between the client's own retries
-        huggingface_hub.close_session()
         yield server
-        huggingface_hub.close_session()
 
 
 @pytest.fixture

@@ -1,16 +1,14 @@
 """Checkpoints from the Hub, over HTTP from a server on the loopback interface, by the real client."""
 
-import huggingface_hub
 import pytest
 import torch
-from huggingface_hub import constants, hf_api
 
-import hub_server
 import original_layout
 import tiny
 import tiny_families as families
 from emoji_adapter.errors import WeightsNotFoundError
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
+from loopback_hub import LoopbackHub, Repository
 from tiny_families import both, draw
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument is deprecated")
@@ -32,14 +30,9 @@ def repositories(tmp_path_factory):
 @pytest.fixture
 def hub(repositories, monkeypatch, tmp_path):
     """Arguments of a call that reads from the server."""
-    with hub_server.serving(repositories) as endpoint:
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants._HF_DEFAULT_ENDPOINT, endpoint)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(hf_api.api, "endpoint", endpoint)
-        yield {"cache_dir": str(tmp_path)}
-    huggingface_hub.close_session()
+    with LoopbackHub({name: Repository.of(folder) for name, folder in repositories.items()}) as server:
+        server.connect(monkeypatch, tmp_path)
+        yield {"cache_dir": str(tmp_path / "mine")}
 
 
 def test_a_stock_repository_and_one_of_ours_with_its_adapter(repositories, hub):

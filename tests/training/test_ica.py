@@ -19,11 +19,10 @@ from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training import ica
 from emoji_adapter.training.config import DropConfig, ICAConfig
 from emoji_adapter.training.decoding import decode
-from emoji_adapter.training.draws import seeded
+from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.loop import train, train_step
 from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.session import open_session
-from emoji_adapter.training.stages import StepDraw
 from emoji_adapter.training.state import checkpoints
 
 ALL_TERMS = ICAConfig(inverted_share=0.5, inversion_steps=1)
@@ -129,6 +128,19 @@ def test_timesteps_and_places_weigh_as_in_the_other_stages(make_session):
         losses.append(session.stage.figures)
     assert losses[0]["diffusion"] != losses[1]["diffusion"]
     assert losses[0]["identity"] == losses[1]["identity"]
+
+
+def test_gradient_checkpointing_reaches_the_decoder_and_changes_no_gradient(make_session):
+    gradients = {}
+    for on in (False, True):
+        session = make_session(gradient_checkpointing=on)
+        assert session.pipe.vae.is_gradient_checkpointing is on
+        loss_rows(session).mean().backward()
+        gradients[on] = {name: parameter.grad for name, parameter in session.state.parameters.items()}
+    assert gradients[False].keys() == gradients[True].keys()
+    for name, gradient in gradients[False].items():
+        same = gradient is gradients[True][name] is None or torch.equal(gradient, gradients[True][name])
+        assert same, name
 
 
 @pytest.mark.parametrize(
@@ -240,7 +252,7 @@ def test_inverted_noise_lies_on_the_models_own_path(make_session, data, monkeypa
         alpha, sigma = diffusion.levels(t, x)
         return (x - alpha * mu), (alpha**2 * spread**2 + sigma**2), sigma
 
-    def exact(models, x, t, text, keys_values):
+    def exact(models, x, t, text, keys_values, pooled=None):
         r, d, sigma = place(x, t)
         return sigma * r / d
 

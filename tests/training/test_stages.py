@@ -10,10 +10,10 @@ from emoji_adapter.errors import AdapterMismatchError, DataError, InputError
 from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training import session as session_module
 from emoji_adapter.training.config import DropConfig
-from emoji_adapter.training.draws import seeded
+from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.loop import train_step
 from emoji_adapter.training.session import open_session
-from emoji_adapter.training.stages import Conditions, StepDraw
+from emoji_adapter.training.stages import Conditions
 
 
 @pytest.fixture(params=["identity", "expression"])
@@ -65,6 +65,27 @@ def test_nothing_but_the_branch_has_gradients_and_the_unet_is_in_eval(make_sessi
     assert not any(p.requires_grad for p in session.models.expression_encoder.model.parameters())
     trained = {name for name, p in session.state.adapter.named_parameters() if p.requires_grad}
     assert trained == {name for name in session.state.parameters if is_adapter_parameter(name, stage)}
+
+
+def test_gradient_checkpointing_computes_twice_and_changes_neither_loss_nor_gradients(make_session, stage):
+    found, calls = {}, {False: 0, True: 0}
+    for on in calls:
+        session = make_session(stage, gradient_checkpointing=on)
+
+        def count(*_, on=on):
+            calls[on] += 1
+
+        block = session.pipe.unet.mid_block.attentions[0].transformer_blocks[0]
+        with block.register_forward_pre_hook(count):  # a second forward may stop early, before its hooks
+            loss, _ = loss_rows(session, batch=3)
+            loss.mean().backward()
+        found[on] = {name: parameter.grad for name, parameter in session.state.parameters.items()}
+        found[on]["loss"] = loss.detach()
+    assert calls == {False: 1, True: 2}
+    with_gradient = {name for name, value in found[False].items() if value is not None}
+    assert any(name.startswith("to_v") for name in with_gradient)
+    assert {name for name, value in found[True].items() if value is not None} == with_gradient
+    assert [name for name in with_gradient if not torch.equal(found[False][name], found[True][name])] == []
 
 
 def test_the_loss_goes_down_in_twenty_steps(make_session, stage):

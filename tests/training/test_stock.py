@@ -5,10 +5,9 @@ import torch
 
 from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training.config import DropConfig
-from emoji_adapter.training.draws import seeded
+from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.loop import train_step
 from emoji_adapter.training.session import open_session
-from emoji_adapter.training.stages import StepDraw
 
 BRANCH = {"stock_identity": "identity", "stock_expression": "expression"}
 

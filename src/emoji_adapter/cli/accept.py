@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from emoji_adapter.cli.device import DeviceOption, resolve_device
+from emoji_adapter.cli.drawing import BatchOption, GuidanceOption, StepsOption, drawing_settings
 from emoji_adapter.errors import InputError, MissingExtraError
 
 PROMPTS = {
@@ -37,9 +39,9 @@ def command(
         list[str] | None, typer.Option(metavar="STYLE=TEXT", help="A style and its prompt; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 3.0,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures drawn at a time.")] = 4,
+    steps: StepsOption = 25,
+    guidance: GuidanceOption = 3.0,
+    batch: BatchOption = 4,
     keep: Annotated[
         Path | None, typer.Option(help="Folder that keeps what is drawn: an interrupted table goes on.")
     ] = None,
@@ -49,14 +51,13 @@ def command(
     report: Annotated[
         Path | None, typer.Option(help="Write a report with pictures to this .html file.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Score an adapter on photographs: identity, expression, leak, prompt, faces found.
 
     There is no perfect answer to compare with: places between floor and ceiling are left out, and leak is
     what the template adds to the identity-only row.
     """
-    from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.cli.generate import check_numbers
     from emoji_adapter.cli.table import check_table_outputs, library_versions, run_table, show
 
@@ -68,7 +69,6 @@ def command(
     from emoji_adapter.acceptance.benchmark import FolderBenchmark
     from emoji_adapter.evaluation.comparison import assemble
     from emoji_adapter.evaluation.loading import Pipelines
-    from emoji_adapter.evaluation.runner import Settings
     from emoji_adapter.faces.swap import FaceSwapper
 
     benchmark = FolderBenchmark(people, templates, prompts, seed)
@@ -77,7 +77,7 @@ def command(
     for column, reason in left_out.items():
         typer.echo(f"{column} is left out: {reason}", err=True)
     second = None if swapper is None else FaceSwapper(swapper)
-    settings = Settings(steps, guidance, batch)
+    settings = drawing_settings(steps, guidance, batch, where)
     judged = run_table(load, benchmark, judges, _rows(second is not None), settings, second, keep)
     protocol = {
         "seed": seed,

@@ -1,6 +1,12 @@
 """Which device a command works on."""
 
+from typing import Annotated
+
+import typer
+
 from emoji_adapter.errors import InputError
+
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")]
 
 
 def resolve_device(name: str) -> str:

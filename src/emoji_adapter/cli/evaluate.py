@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emoji_adapter.cli.device import DeviceOption, resolve_device
+from emoji_adapter.cli.drawing import BatchOption, GuidanceOption, StepsOption, drawing_settings
 from emoji_adapter.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,9 +29,9 @@ def command(
     identities: Annotated[int, typer.Option(min=2, help="Test people.")] = 16,
     expressions: Annotated[int, typer.Option(min=1, help="Test expressions.")] = 8,
     styles: Annotated[int, typer.Option(min=1, help="Styles.")] = 2,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 3.0,
-    batch: Annotated[int | None, typer.Option(min=1, help="Cells drawn at a time.")] = None,
+    steps: StepsOption = 25,
+    guidance: GuidanceOption = 3.0,
+    batch: BatchOption = None,
     keep: Annotated[
         Path | None, typer.Option(help="Folder that keeps what is drawn: an interrupted table goes on.")
     ] = None,
@@ -39,13 +41,12 @@ def command(
     report: Annotated[
         Path | None, typer.Option(help="Write a report with pictures to this .html file.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Score adapters on people and expressions that no training has seen.
 
     Every row sees the same cells and the same noise, and is compared with the row above it.
     """
-    from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.cli.generate import check_numbers
     from emoji_adapter.cli.table import check_table_outputs, library_versions, show
 
@@ -54,9 +55,7 @@ def command(
     plan = table_plan(rows, row or [], checkpoint, adapter)
     where = resolve_device(device)
 
-    from emoji_adapter.evaluation.runner import Settings
-
-    settings = Settings(steps, guidance, batch or (256 if where.startswith("cuda") else 32))
+    settings = drawing_settings(steps, guidance, batch, where)
     judged, errors = score_micro(plan, (seed, identities, expressions, styles), settings, where, keep)
     protocol = {
         "seed": seed,
@@ -121,7 +120,7 @@ def score_micro(
     Args:
         plan: the table, its checkpoint and adapter named.
         split: seed, people, expressions, styles.
-        settings: see `evaluation.drawing.Settings`.
+        settings: see `metrics.protocol.Settings`.
         device: where the models work.
         keep: folder of what was drawn before.
 

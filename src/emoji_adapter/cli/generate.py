@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emoji_adapter.cli.device import DeviceOption, resolve_device
 from emoji_adapter.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,10 +38,9 @@ def command(
         str, typer.Option(help="Which face of several: largest, raise, or its number from 0.")
     ] = "largest",
     negative_prompt: Annotated[str | None, typer.Option(help="What not to draw.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Make a portrait of a person with an expression."""
-    from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.cli.output import PICTURE_FORMATS, check_output, numbered, write_pictures
 
     check_numbers(guidance=guidance, identity_scale=identity_scale, expression_scale=expression_scale)

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from emoji_adapter.cli.device import DeviceOption, resolve_device
+
 command = typer.Typer(no_args_is_help=True, help="Draw people, and make the micro-world's weights.")
 
 
@@ -21,7 +23,6 @@ def render(
     device: Annotated[str, typer.Option(help="Where to draw: auto, cpu, cuda, ...")] = "auto",
 ) -> None:
     """Draw people into sub-folders: PNG pictures and caption sidecars, as `prepare` reads them."""
-    from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.cli.progress import progress
     from emoji_adapter.microworld.gallery import Gallery, write_gallery
 
@@ -47,12 +48,11 @@ def build(
         bool | None, typer.Option(help="Compile the renderer: slow to start, then faster. Default: on a GPU.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Make every weight of the micro-world from nothing; a killed build goes on where it was."""
     import logging
 
-    from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.microworld.build import build as run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

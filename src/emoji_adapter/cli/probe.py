@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from emoji_adapter.cli.device import DeviceOption, resolve_device
+from emoji_adapter.cli.drawing import BatchOption, GuidanceOption, StepsOption, drawing_settings
+
 
 def command(
     out: Annotated[Path, typer.Option(help="The .json file; the heat map goes beside it as .png.")],
@@ -15,9 +18,9 @@ def command(
     identities: Annotated[int, typer.Option(min=2, help="Test people.")] = 6,
     expressions: Annotated[int, typer.Option(min=1, help="Test expressions.")] = 6,
     styles: Annotated[int, typer.Option(min=1, help="Styles.")] = 2,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 15,
-    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 3.0,
-    batch: Annotated[int | None, typer.Option(min=1, help="Cells drawn at a time.")] = None,
+    steps: StepsOption = 15,
+    guidance: GuidanceOption = 3.0,
+    batch: BatchOption = None,
     least: Annotated[
         float, typer.Option(help="Least expression of a layer, as a share of the strongest.")
     ] = 0.1,
@@ -25,26 +28,24 @@ def command(
     budget: Annotated[
         float, typer.Option(help="Most of the expression's key and value weights to keep.")
     ] = 0.5,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Let the expression act in each layer alone, and everywhere but there; choose layers by what it does.
 
     `emoji-adapter train --layers OUT` trains and saves only the chosen ones.
     """
-    from emoji_adapter.cli.device import resolve_device
     from emoji_adapter.cli.generate import check_numbers, load_pipeline
     from emoji_adapter.cli.output import check_output, write_pictures, write_text
     from emoji_adapter.cli.table import library_versions
     from emoji_adapter.probe.heat_map import heat_map
     from emoji_adapter.probe.rule import Rule, as_json, choose
-    from emoji_adapter.probe.runner import Settings
 
     check_numbers(guidance=guidance)
     check_output(out, [".json"])
     rule = Rule(least, style, budget)
     where = resolve_device(device)
     pipe = load_pipeline(checkpoint, adapter, where)
-    settings = Settings(steps, guidance, batch or (256 if where.startswith("cuda") else 32))
+    settings = drawing_settings(steps, guidance, batch, where)
     probed = _run(pipe, (seed, identities, expressions, styles), settings, where)
     chosen = choose(probed, rule)
     protocol = {

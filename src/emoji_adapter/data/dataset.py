@@ -30,6 +30,8 @@ class Rows:
         crops: uint8 [B, S, S, 3] RGB, the template's crop: the target's own, or of somebody else in triplets.
         blendshapes: [B, 52] of the template.
         landmarks: [B, 5, 2] of the target, in pixels of the picture that was encoded, insightface's order.
+        pooled: [B, P], the caption's pooled embedding, for SDXL, else None.
+        empty_pooled: [P], the empty prompt's, likewise.
     """
 
     latents: Float[Tensor, "B C h w"]
@@ -39,6 +41,8 @@ class Rows:
     crops: UInt8[Tensor, "B S S 3"]
     blendshapes: Float[Tensor, "B 52"]
     landmarks: Float[Tensor, "B 5 2"]
+    pooled: Float[Tensor, "B P"] | None = None
+    empty_pooled: Float[Tensor, " P"] | None = None
 
     def __len__(self) -> int:
         """Return B."""
@@ -46,12 +50,13 @@ class Rows:
 
     def to(self, device: torch.device | str) -> "Rows":
         """Move everything; does not wait for the device."""
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()}
-        return Rows(**moved)
+        given = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return Rows(**{name: tensor.to(device, non_blocking=True) for name, tensor in given.items()})
 
     def at(self, index: Int[Tensor, " n"]) -> "Rows":
         """Return some of the rows."""
-        return Rows(**{name: x if name == "empty" else x[index] for name, x in vars(self).items()})
+        given = {name: x for name, x in vars(self).items() if x is not None}
+        return Rows(**{name: x if name.startswith("empty") else x[index] for name, x in given.items()})
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,8 @@ class PreparedSet:
 
     def to(self, device: torch.device | str) -> "PreparedSet":
         """Return the set on another device."""
-        captions = CaptionEmbeddings(
-            **{name: tensor.to(device) for name, tensor in vars(self.captions).items()}
-        )
+        given = {name: tensor for name, tensor in vars(self.captions).items() if tensor is not None}
+        captions = CaptionEmbeddings(**{name: tensor.to(device) for name, tensor in given.items()})
         people = People(**{name: tensor.to(device) for name, tensor in vars(self.people).items()})
         names = ("latents", "identity", "crops", "blendshapes", "landmarks")
         tensors = {name: getattr(self, name).to(device) for name in names}
@@ -140,10 +144,13 @@ class PreparedSet:
             index: the targets.
             photo: the rows whose pictures serve as identity photos.
         """
+        captions, caption = self.captions, self.captions.index[index]
         return Rows(
             latents=self.latents[index],
-            text=self.captions.embeds[self.captions.index[index]],
-            empty=self.captions.empty,
+            text=captions.embeds[caption],
+            empty=captions.empty,
+            pooled=None if captions.pooled is None else captions.pooled[caption],
+            empty_pooled=captions.empty_pooled,
             identity=self.identity[photo],
             crops=self.crops[index],
             blendshapes=self.blendshapes[index],

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from emoji_adapter.config import to_mapping
-from emoji_adapter.data.captions import encode_captions, write_captions
+from emoji_adapter.data.captions import encode_captions, text_hash, write_captions
 from emoji_adapter.data.dataset import People
 from emoji_adapter.data.examine import Examined, ExamineSettings
 from emoji_adapter.data.folder import SourcePicture, digest_of
@@ -134,15 +134,13 @@ class PrepareModels:
 
     Attributes:
         vae: autoencoder, on the device.
-        tokenizer: the checkpoint's.
-        text_encoder: the checkpoint's, on the device.
+        pipe: the checkpoint's, its text encoders on the device.
         meta: what all rows will share; counts still 0.
         examine: settings of the workers.
     """
 
     vae: Any
-    tokenizer: Any
-    text_encoder: Any
+    pipe: Any
     meta: PreparedMeta
     examine: ExamineSettings
 
@@ -160,7 +158,7 @@ class PrepareModels:
         meta = PreparedMeta(
             checkpoint=config.checkpoint,
             vae_hash=weights_hash(pipe.vae),
-            text_hash=weights_hash(pipe.text_encoder),
+            text_hash=text_hash(pipe),
             latent_shape=(int(pipe.unet.config.in_channels), side, side),
             picture_size=size,
             identity_encoder=FaceAnalyzer(config.pack).pack_id,
@@ -176,10 +174,12 @@ class PrepareModels:
             min_face=config.min_face,
             detector_size=config.detector_size,
         )
+        for name in ("text_encoder", "text_encoder_2"):
+            if getattr(pipe, name, None) is not None:
+                getattr(pipe, name).to(config.device).eval()
         return cls(
             vae=pipe.vae.to(config.device).eval(),
-            tokenizer=pipe.tokenizer,
-            text_encoder=pipe.text_encoder.to(config.device).eval(),
+            pipe=pipe,
             meta=meta,
             examine=examine,
         )
@@ -227,8 +227,7 @@ def _finish(out: Path, shards: int, models: PrepareModels, progress: Progress) -
         )
     captions = encode_captions(
         [record.caption for record in records],
-        models.tokenizer,
-        models.text_encoder,
+        models.pipe,
         progress=lambda done, of: progress("captions", done, of),
     )
     write_captions(out, captions)

@@ -11,7 +11,16 @@ from emoji_adapter.errors import InputError
 from emoji_adapter.training.ica_config import ICAConfig as ICAConfig
 
 HARMLESS = frozenset(
-    {"log_every", "preview_every", "checkpoint_every", "keep", "preview", "compile", "minutes"}
+    {
+        "log_every",
+        "preview_every",
+        "checkpoint_every",
+        "keep",
+        "preview",
+        "compile",
+        "minutes",
+        "gradient_checkpointing",
+    }
 )
 """Settings that may change between a run and its resumption: they do not touch the trained weights."""
 
@@ -186,6 +195,10 @@ class TrainingConfig:
     fp32. The adapter's own weights stay fp32."""
     compile: bool = False
     """Compile the U-Net; pays on a GPU for runs of over ten thousand steps."""
+    gradient_checkpointing: bool = False
+    """Keep only the inputs of the U-Net's blocks (and the autoencoder's, where a loss looks at pictures) and
+    compute the rest again in the backward pass: a third more work for a fraction of the memory (Chen et al.
+    2016, arXiv 1604.06174). The loss and the gradients are the same."""
     resident: bool = True
     """Keep the whole prepared set on the training device; False leaves it in main memory."""
     log_every: int = 50

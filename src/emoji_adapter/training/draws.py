@@ -8,6 +8,7 @@ rounding only.
 """
 
 import functools
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool
@@ -16,6 +17,19 @@ from torch import Generator, Tensor
 from emoji_adapter.training.config import DropConfig
 
 MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class StepDraw:
+    """The randomness of one forward pass.
+
+    Attributes:
+        generator: on the training device, seeded by the numbers.
+        numbers: (seed, step, process, pass).
+    """
+
+    generator: Generator
+    numbers: tuple[int, ...]
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -22,11 +22,10 @@ from emoji_adapter.models.attention import LayerKV
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
 from emoji_adapter.training.decoding import decode
-from emoji_adapter.training.draws import draw_drops, mixed_seed, share_of_rows
+from emoji_adapter.training.draws import StepDraw, draw_drops, mixed_seed, share_of_rows
 from emoji_adapter.training.estimators import Predict, make_estimator, step_to
 from emoji_adapter.training.losses import Diffusion, diffusion_loss, shifted
 from emoji_adapter.training.stages import (
-    StepDraw,
     StepModels,
     expression_conditions,
     identity_conditions,
@@ -88,6 +87,7 @@ class Noised:
         keys_values: of these rows.
         eps: fresh noise, as the latents.
         t: [b].
+        pooled: [b, P], pooled text of SDXL, or None.
     """
 
     rows: Rows
@@ -95,6 +95,7 @@ class Noised:
     keys_values: dict[str, LayerKV]
     eps: Float[Tensor, "b C h w"]
     t: Int[Tensor, " b"]
+    pooled: Float[Tensor, "b P"] | None = None
 
     def at(self, index: Int[Tensor, " n"]) -> "Noised":
         """Return some of the rows."""
@@ -102,7 +103,8 @@ class Noised:
             layer: LayerKV(*(None if part is None else part[index] for part in parts))
             for layer, parts in self.keys_values.items()
         }
-        return Noised(self.rows.at(index), self.text[index], kv, self.eps[index], self.t[index])
+        pooled = None if self.pooled is None else self.pooled[index]
+        return Noised(self.rows.at(index), self.text[index], kv, self.eps[index], self.t[index], pooled)
 
     def uncontrolled(self) -> "Noised":
         """Return the same without the expression: what dropping it is, see `DropConfig`."""
@@ -123,7 +125,7 @@ class Noised:
 
     def calls(self, models: StepModels) -> Predict:
         """The U-Net with the conditions of these rows."""
-        return lambda x, t: predict(models, x, t, self.text, self.keys_values)
+        return lambda x, t: predict(models, x, t, self.text, self.keys_values, self.pooled)
 
 
 class ICAStage:
@@ -166,6 +168,7 @@ class ICAStage:
             keys_values=models.conditioner(conditions),
             eps=torch.randn(rows.latents.shape, generator=draw.generator, device=device),
             t=split.t,
+            pooled=conditions.pooled,
         )
         diffusion, looks = [], [torch.zeros(len(alone), device=device)]
         if len(alone):

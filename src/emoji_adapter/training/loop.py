@@ -12,13 +12,12 @@ from emoji_adapter.config import save_config
 from emoji_adapter.data.dataset import PreparedSet
 from emoji_adapter.errors import InputError
 from emoji_adapter.training.config import TrainingConfig
-from emoji_adapter.training.draws import seeded
+from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.pace import Pace, interruptible
 from emoji_adapter.training.preview import draw_preview
 from emoji_adapter.training.result import save_result
 from emoji_adapter.training.run_log import RunLog
 from emoji_adapter.training.session import Session, open_session
-from emoji_adapter.training.stages import StepDraw
 from emoji_adapter.training.state import checkpoints, load_state, save_state
 from emoji_adapter.training.weights import learning_rate
 

@@ -12,6 +12,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, nn
 
 from emoji_adapter.checkpoints.format import load_adapter
+from emoji_adapter.data.captions import text_hash
 from emoji_adapter.data.dataset import PreparedSet, check_models
 from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
@@ -101,7 +102,7 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
     check_models(
         data.meta,
         vae_hash=weights_hash(pipe.vae),
-        text_hash=weights_hash(pipe.text_encoder),
+        text_hash=text_hash(pipe),
         expression_crop=encoder.crop.to_dict(),
     )
     adapter = _adapter(config, pipe.unet, encoder, data).to(device_)
@@ -116,6 +117,9 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
         )
     freeze(pipe, device_, half=half_precision(config, device_))
     pipe.load_emoji_adapter(copy.deepcopy(adapter))
+    if config.gradient_checkpointing:
+        pipe.unet.enable_gradient_checkpointing()
+        pipe.vae.enable_gradient_checkpointing()
     stage = make_stage(config, data.meta, device_)
     parameters = freeze_all_but(adapter, stage.branch)
     models = StepModels(

@@ -16,7 +16,7 @@ from emoji_adapter.models.attention import CARRIER, LayerKV
 from emoji_adapter.models.parts import require_part
 from emoji_adapter.training.augment import augment
 from emoji_adapter.training.config import TrainingConfig
-from emoji_adapter.training.draws import draw_drops, share_of_rows
+from emoji_adapter.training.draws import StepDraw, draw_drops, share_of_rows
 from emoji_adapter.training.losses import Diffusion, diffusion_loss
 
 
@@ -34,6 +34,7 @@ class Conditions:
         blendshapes: [n, 52], or None without an expression branch.
         features: [m, P, E] patch features, or None without an expression branch.
         expression_scale: [B], 0 where the expression is dropped, or None without an expression branch.
+        pooled: [B, P] pooled text of SDXL, or None.
     """
 
     text: Float[Tensor, "B L D"]
@@ -42,6 +43,7 @@ class Conditions:
     blendshapes: Float[Tensor, "n K"] | None = None
     features: Float[Tensor, "m P E"] | None = None
     expression_scale: Float[Tensor, " B"] | None = None
+    pooled: Float[Tensor, "B P"] | None = None
 
 
 class Conditioner(nn.Module):
@@ -102,18 +104,10 @@ class StepModels:
     expression_encoder: ExpressionEncoder
     vae: Any
 
-
-@dataclass(frozen=True)
-class StepDraw:
-    """The randomness of one forward pass.
-
-    Attributes:
-        generator: on the training device, seeded by the numbers.
-        numbers: (seed, step, process, pass).
-    """
-
-    generator: Generator
-    numbers: tuple[int, ...]
+    @property
+    def pixels(self) -> int:
+        """Side of a latent's square in pixels."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
 
 @runtime_checkable
@@ -188,6 +182,7 @@ def identity_conditions(rows: Rows, dropped: Dropped) -> Conditions:
         text=without_text(rows, drop_text),
         identity=rows.identity.float(),
         identity_scale=(~drop_identity).float(),
+        pooled=pooled_without_text(rows, drop_text),
     )
 
 
@@ -232,6 +227,13 @@ def without_text(rows: Rows, dropped: Tensor) -> Tensor:
     return torch.where(dropped[:, None, None], rows.empty, rows.text)
 
 
+def pooled_without_text(rows: Rows, dropped: Tensor) -> Tensor | None:
+    """Pooled text likewise; None where the U-Net has no use for it."""
+    if rows.pooled is None or rows.empty_pooled is None:
+        return None
+    return torch.where(dropped[:, None], rows.empty_pooled, rows.pooled)
+
+
 def denoising_loss(
     models: StepModels, rows: Rows, conditions: Conditions, generator: Generator, config: TrainingConfig
 ) -> Float[Tensor, " B"]:
@@ -248,7 +250,8 @@ def denoising_loss(
     eps = torch.randn(x_0.shape, generator=generator, device=x_0.device)
     t = models.diffusion.timesteps(len(rows), generator, config.timestep_shift)
     keys_values = models.conditioner(conditions)
-    predicted = predict(models, models.diffusion.noisy(x_0, eps, t), t, conditions.text, keys_values)
+    x_t = models.diffusion.noisy(x_0, eps, t)
+    predicted = predict(models, x_t, t, conditions.text, keys_values, conditions.pooled)
     target = models.diffusion.target(x_0, eps, t)
     return diffusion_loss(predicted, target, loss_weight(models, rows, t, config))
 
@@ -260,9 +263,8 @@ def loss_weight(
     weight = models.diffusion.weight(t, config.min_snr_gamma)
     if not config.face_weight:
         return weight
-    pixels = 2 ** (len(models.vae.config.block_out_channels) - 1)
     size = rows.latents.shape[2:]
-    place = face_weight(rows.landmarks, *size, pixels=pixels, strength=config.face_weight)
+    place = face_weight(rows.landmarks, *size, pixels=models.pixels, strength=config.face_weight)
     return weight.view(-1, 1, 1, 1) * place
 
 
@@ -272,8 +274,11 @@ def predict(
     t: Int[Tensor, " B"],
     text: Float[Tensor, "B L D"],
     keys_values: Mapping[str, LayerKV],
+    pooled: Float[Tensor, "B P"] | None = None,
 ) -> Float[Tensor, "B C h w"]:
     """Call the U-Net, in its own dtype.
+
+    SDXL's sizes say what a prepared picture is: as large as it is wanted, and not cropped.
 
     Args:
         models: the U-Net.
@@ -281,13 +286,20 @@ def predict(
         t: their timesteps.
         text: text embeddings.
         keys_values: what the conditioner returned for these rows.
+        pooled: pooled text, for SDXL.
     """
     dtype = models.unet.dtype
+    added = None
+    if pooled is not None:
+        height, width = (models.pixels * side for side in x_t.shape[2:])
+        sizes = x_t.new_tensor([height, width, 0, 0, height, width]).expand(len(x_t), -1)
+        added = {"text_embeds": pooled.to(dtype), "time_ids": sizes.to(dtype)}
     with torch.autocast(x_t.device.type, enabled=False):
         return models.unet(
             x_t.to(dtype),
             t,
             text.to(dtype),
             cross_attention_kwargs={CARRIER: keys_values},
+            added_cond_kwargs=added,
             return_dict=False,
         )[0]

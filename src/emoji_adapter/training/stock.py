@@ -14,8 +14,14 @@ from torch import Tensor
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.training.config import TrainingConfig
-from emoji_adapter.training.draws import draw_drops
-from emoji_adapter.training.stages import Conditions, StepDraw, StepModels, denoising_loss, without_text
+from emoji_adapter.training.draws import StepDraw, draw_drops
+from emoji_adapter.training.stages import (
+    Conditions,
+    StepModels,
+    denoising_loss,
+    pooled_without_text,
+    without_text,
+)
 
 
 class StockIdentityStage:
@@ -38,6 +44,7 @@ class StockIdentityStage:
             text=without_text(rows, drop_text),
             identity=rows.identity.float() * (~dropped).float()[:, None],
             identity_scale=torch.ones_like(dropped, dtype=torch.float32),
+            pooled=pooled_without_text(rows, drop_text),
         )
         return denoising_loss(models, rows, conditions, draw.generator, self.config)
 
@@ -68,5 +75,6 @@ class StockExpressionStage:
             blendshapes=rows.blendshapes[:0].float(),
             features=features * (~dropped).to(features.dtype)[:, None, None],
             expression_scale=torch.ones_like(absent),
+            pooled=pooled_without_text(rows, drop_text),
         )
         return denoising_loss(models, rows, conditions, draw.generator, self.config)

@@ -4,12 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from emoji_adapter.config import load_config, recipe_path
 from emoji_adapter.errors import InputError
 
 HARMLESS = frozenset({"shards"})
 """Settings that may change between a run and its resumption: they touch no shard that is there."""
+
+ADDED = {"precision": "fp32"}
+"""Settings that rounds begun by earlier versions do not name, with what they were."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class IdiConfig:
     """Strength of the expression branch while rendering."""
     batch: int = 32
     """Pictures rendered at a time."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the rendering; bf16 is many times faster on a GPU and takes half the memory."""
     min_face: int = 32
     """Smallest face in pixels of a portrait."""
     detector_size: int | None = None

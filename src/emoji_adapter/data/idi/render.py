@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emoji_adapter.data.captions import text_hash
 from emoji_adapter.data.examine import ExamineSettings
 from emoji_adapter.data.idi.config import IdiConfig
 from emoji_adapter.data.idi.inspect import InspectSettings
@@ -45,7 +46,7 @@ class Renderer:
                 f"The adapter {config.adapter!r} was trained with the face pack {trained!r}, the settings "
                 f"name {pack!r}. Set pack to the one that the adapter names. {how_to_get(trained)}"
             )
-        pipe.to(device)
+        pipe.to(device, torch.bfloat16 if config.precision == "bf16" else torch.float32)
         pipe.set_progress_bar_config(disable=True)
         pipe.set_emoji_adapter_scale(identity=config.identity_scale, expression=config.expression_scale)
         return cls(pipe, config)
@@ -84,5 +85,6 @@ class Renderer:
 
     def fingerprint(self) -> dict[str, str]:
         """Hashes of the weights that render: a round is not resumed with others of the same name."""
-        parts = ("unet", "vae", "text_encoder", "emoji_adapter")
-        return {f"{name} weights": weights_hash(getattr(self.pipe, name)) for name in parts}
+        hashes = {name: weights_hash(getattr(self.pipe, name)) for name in ("unet", "vae", "emoji_adapter")}
+        hashes["text_encoder"] = text_hash(self.pipe)
+        return {f"{name} weights": value for name, value in hashes.items()}

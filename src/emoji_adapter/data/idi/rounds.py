@@ -22,7 +22,7 @@ from PIL import Image
 from emoji_adapter.config import from_mapping, to_mapping
 from emoji_adapter.data.archive import write_samples
 from emoji_adapter.data.folder import SourcePicture, digest_of
-from emoji_adapter.data.idi.config import HARMLESS, IdiConfig
+from emoji_adapter.data.idi.config import ADDED, HARMLESS, IdiConfig
 from emoji_adapter.data.idi.filters import FILTERS
 from emoji_adapter.data.idi.rates import RoundRates, rates_of
 from emoji_adapter.data.idi.sheet import report
@@ -65,7 +65,7 @@ def open_round(
     settings |= {"portraits": digest_of(list(pictures), ""), **weights}
     path = folder / SETTINGS
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = ADDED | json.loads(path.read_text(encoding="utf-8"))
         if changed := sorted(k for k in before.keys() | settings if before.get(k) != settings.get(k)):
             raise InputError(
                 f"{folder} was begun with other {', '.join(changed)}. Go on with the same ones, choose "

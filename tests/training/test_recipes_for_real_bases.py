@@ -1,0 +1,41 @@
+"""The recipes for SD1.5 and SDXL: they load as they stand, for every stage, and mean the layers they say."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from emoji_adapter.models.family_defaults import fresh_config
+from emoji_adapter.models.layers import cross_attention_layers, select
+from emoji_adapter.training.config import TrainingConfig, load_recipe
+from true_unets import CONFIGS
+
+FOLDER = Path(__file__).parents[2] / "examples" / "configs"
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_a_recipe_loads_for_every_stage(family):
+    config = load_recipe(FOLDER / f"{family}.yaml")
+    assert (config.recipe, config.stage, config.precision) == (family, "identity", "bf16")
+    for stage in ("expression", "ica"):
+        later = load_recipe(FOLDER / f"{family}.yaml", [f"stage={stage}", "start=runs/before/adapter"])
+        assert (later.stage, later.start) == (stage, "runs/before/adapter")
+    looks = ["stage=ica", "ica.branch=identity", "ica.contrast_weight=0", "ica.expression_weight=0"]
+    assert load_recipe(FOLDER / f"{family}.yaml", looks).ica.branch == "identity"
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_the_layers_of_a_recipe_are_the_defaults_of_the_family(family):
+    shape = load_recipe(FOLDER / f"{family}.yaml").adapter
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**CONFIGS[family])
+    default, layers = fresh_config(unet, None, None, {}), cross_attention_layers(unet)
+    assert select(layers, shape.identity_layers) == default["identity_layers"]
+    assert select(layers, shape.expression_layers) == default["expression_layers"]
+
+
+def test_what_a_recipe_leaves_out_is_the_default():
+    shape = load_recipe(FOLDER / "sdxl.yaml").adapter
+    assert (shape.kv_rank, shape.resampler_depth) == (None, None)
+    assert TrainingConfig(stage="identity").gradient_checkpointing is False
