@@ -28,12 +28,13 @@ from record import RESULTS, record
 from torch import Generator, Tensor
 
 from emoji_adapter.data.dataset import PreparedSet, Rows
+from emoji_adapter.training.conditions import expression_conditions
 from emoji_adapter.training.config import AugmentationConfig, DropConfig, ICAConfig, TrainingConfig
 from emoji_adapter.training.decoding import decode
 from emoji_adapter.training.draws import StepDraw, mixed_seed, seeded
 from emoji_adapter.training.estimators import make_estimator
 from emoji_adapter.training.session import Session, open_session
-from emoji_adapter.training.stages import expression_conditions, predict
+from emoji_adapter.training.stages import predict
 
 ESTIMATORS = {
     "one_step": ICAConfig(estimator="one_step"),

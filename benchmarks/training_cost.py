@@ -21,11 +21,12 @@ from torch import Generator
 
 from emoji_adapter.data.dataset import PreparedSet
 from emoji_adapter.models.attention import LayerKV
+from emoji_adapter.training.conditions import expression_conditions
 from emoji_adapter.training.config import TrainingConfig, load_recipe
 from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.loop import train_step
 from emoji_adapter.training.session import Session, open_session
-from emoji_adapter.training.stages import expression_conditions, predict
+from emoji_adapter.training.stages import predict
 
 
 def main() -> None:

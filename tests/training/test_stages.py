@@ -9,11 +9,11 @@ from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.errors import AdapterMismatchError, DataError, InputError
 from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training import session as session_module
+from emoji_adapter.training.conditions import Conditions
 from emoji_adapter.training.config import DropConfig
 from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.loop import train_step
 from emoji_adapter.training.session import open_session
-from emoji_adapter.training.stages import Conditions
 
 
 @pytest.fixture(params=["identity", "expression"])

@@ -19,19 +19,14 @@ from torch import Tensor
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.models.attention import LayerKV
+from emoji_adapter.training.conditions import expression_conditions, identity_conditions
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
 from emoji_adapter.training.decoding import decode
 from emoji_adapter.training.draws import StepDraw, draw_drops, mixed_seed, share_of_rows
 from emoji_adapter.training.estimators import Predict, make_estimator, step_to
 from emoji_adapter.training.losses import Diffusion, diffusion_loss, shifted
-from emoji_adapter.training.stages import (
-    StepModels,
-    expression_conditions,
-    identity_conditions,
-    loss_weight,
-    predict,
-)
+from emoji_adapter.training.stages import StepModels, loss_weight, predict
 
 
 @dataclass(frozen=True)

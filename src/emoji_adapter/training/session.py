@@ -22,10 +22,11 @@ from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.layer_choice import with_expression_layers
 from emoji_adapter.models.precision import half_autocast, multiplies_half_faster
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
+from emoji_adapter.training.conditions import Conditioner
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.registry import make_stage
-from emoji_adapter.training.stages import Conditioner, Stage, StepModels
+from emoji_adapter.training.stages import Stage, StepModels
 from emoji_adapter.training.state import RunState
 from emoji_adapter.training.weights import MovingAverage, freeze_all_but
 

@@ -13,15 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoji_adapter.data.dataset import Rows
+from emoji_adapter.training.conditions import Conditions, pooled_without_text, without_text
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.draws import StepDraw, draw_drops
-from emoji_adapter.training.stages import (
-    Conditions,
-    StepModels,
-    denoising_loss,
-    pooled_without_text,
-    without_text,
-)
+from emoji_adapter.training.stages import StepModels, denoising_loss
 
 
 class StockIdentityStage:
