@@ -121,14 +121,15 @@ def test_blocks_compiled_one_by_one(draw, monkeypatch):
         graphs.append(graph)
         return graph.forward
 
-    pipe = ours(unet=tiny.unet(down_block_types=("DownBlock2D",) * 2))
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    pipe = ours(unet=tiny.unet(**blocks, transformer_layers_per_block=2))
     wanted = draw(pipe, num_inference_steps=1, **FACES)
     pipe.unet.compile_repeated_blocks(fullgraph=True, backend=count)
     with torch._dynamo.config.patch(recompile_limit=1):
         found = draw(pipe, num_inference_steps=1, **FACES)
         torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
         made = len(graphs)
-        assert made == len(pipe.emoji_adapter.layers)
+        assert made == len(pipe.emoji_adapter.layers) == 2
         pipe.set_emoji_adapter_scale(identity=0.3, expression=0.0)
         other = {"identity_embeds": tiny.identities(1, 7), "expression_embeds": tiny.expressions(1, 8)}
         assert not torch.equal(draw(pipe, num_inference_steps=1, **other), found)
