@@ -143,6 +143,7 @@ def test_blocks_compiled_one_by_one(draw, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # inductor's own
 @pytest.mark.parametrize("whole", [True, False], ids=["whole U-Net", "repeated blocks"])
 def test_inductor(draw, monkeypatch, whole):
     tiny.without_shape_checks(monkeypatch, attention)
