@@ -72,14 +72,8 @@ def live_pipeline(config: dict[str, Any]) -> Any:
     with torch.device("meta"):
         unet = UNet2DConditionModel(**config)
     unet = unet.to_empty(device=device)
-    pipe = EmojiDiffSDPipeline(
-        None,
-        None,
-        None,
-        unet,
-        DDIMScheduler(steps_offset=1, clip_sample=False),
-        requires_safety_checker=False,
-    )
+    scheduler = DDIMScheduler(steps_offset=1, clip_sample=False)
+    pipe = EmojiDiffSDPipeline(None, None, None, unet, scheduler, None, None, requires_safety_checker=False)
     return pipe.to(torch.float16 if device == "cuda" else torch.float32)
 
 

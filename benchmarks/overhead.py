@@ -123,7 +123,7 @@ def random_pipeline() -> Any:
         sample_size=128,
     )
     scheduler = DDIMScheduler(steps_offset=1, clip_sample=False)
-    return EmojiDiffSDPipeline(vae, None, None, unet, scheduler, requires_safety_checker=False)
+    return EmojiDiffSDPipeline(vae, None, None, unet, scheduler, None, None, requires_safety_checker=False)
 
 
 def stock(ours: Any) -> StableDiffusionPipeline:

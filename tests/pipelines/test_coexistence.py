@@ -18,6 +18,13 @@ from emoji_adapter.models.attention import DualAttnProcessor
 from emoji_adapter.models.layers import cross_attention_layers
 from emoji_adapter.pipelines.stable_diffusion import EmojiDiffSDPipeline
 
+FEW_BLOCKS = {
+    "down_block_types": ("DownBlock2D",) * 2,
+    "up_block_types": ("UpBlock2D",) * 2,
+    "transformer_layers_per_block": 2,
+}
+"""A U-Net in which two equal blocks listen."""
+
 FACES = {"identity_embeds": tiny.identities(1), "expression_embeds": tiny.expressions(1)}
 
 
@@ -121,14 +128,14 @@ def test_blocks_compiled_one_by_one(draw, monkeypatch):
         graphs.append(graph)
         return graph.forward
 
-    pipe = ours(unet=tiny.unet(down_block_types=("DownBlock2D",) * 2))
+    pipe = ours(unet=tiny.unet(**FEW_BLOCKS))
     wanted = draw(pipe, num_inference_steps=1, **FACES)
     pipe.unet.compile_repeated_blocks(fullgraph=True, backend=count)
     with torch._dynamo.config.patch(recompile_limit=1):
         found = draw(pipe, num_inference_steps=1, **FACES)
         torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
         made = len(graphs)
-        assert made == len(pipe.emoji_adapter.layers)
+        assert made == len(pipe.emoji_adapter.layers) == 2
         pipe.set_emoji_adapter_scale(identity=0.3, expression=0.0)
         other = {"identity_embeds": tiny.identities(1, 7), "expression_embeds": tiny.expressions(1, 8)}
         assert not torch.equal(draw(pipe, num_inference_steps=1, **other), found)
@@ -136,11 +143,12 @@ def test_blocks_compiled_one_by_one(draw, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # inductor's own
 @pytest.mark.parametrize("whole", [True, False], ids=["whole U-Net", "repeated blocks"])
 def test_inductor(draw, monkeypatch, whole):
     tiny.without_shape_checks(monkeypatch, attention)
     torch._dynamo.reset()
-    pipe = ours()
+    pipe = ours(unet=tiny.unet(**FEW_BLOCKS))
     wanted = draw(pipe, num_inference_steps=1, **FACES)
     pipe.unet.compile(fullgraph=True) if whole else pipe.unet.compile_repeated_blocks(fullgraph=True)
     torch.testing.assert_close(draw(pipe, num_inference_steps=1, **FACES), wanted, atol=1e-3, rtol=1e-2)

@@ -27,21 +27,15 @@ def lora_of(adapter):
 
 
 def test_it_trains_with_the_identity_and_previews_do_not_stop_it(with_lora, data, tmp_path):
-    folder = train(
-        with_lora(steps=4, preview_every=2, checkpoint_every=2), data, tmp_path / "a", device="cpu"
-    )
+    run = {"data": data, "out": tmp_path / "run", "device": "cpu"}
+    settings = with_lora(steps=2, preview_every=1, checkpoint_every=1)
+    folder = train(settings, **run)
     trained = lora_of(load_adapter(folder))
     ups = [name for name in trained if name.endswith(".up")]
     assert len(ups) == 4 * len(load_adapter(folder).config["identity_layers"])
     assert all(trained[name].abs().max() > 0 for name in ups)
-    (tmp_path / "a" / "checkpoints" / "step-00000004.safetensors").unlink()
-    resumed = train(
-        with_lora(steps=4, preview_every=2, checkpoint_every=2),
-        data,
-        tmp_path / "a",
-        resume=True,
-        device="cpu",
-    )
+    (tmp_path / "run" / "checkpoints" / "step-00000002.safetensors").unlink()
+    resumed = train(settings, **run, resume=True)
     again = lora_of(load_adapter(resumed))
     assert all(torch.equal(again[name], value) for name, value in trained.items())
 
@@ -62,7 +56,7 @@ def test_it_acts_while_stepping_and_lies_idle_otherwise(with_lora, data):
 
 
 def test_it_is_frozen_and_acts_while_the_expression_trains(with_lora, settings, data, tmp_path):
-    start = train(with_lora(steps=2), data, tmp_path, device="cpu")
+    start = train(with_lora(steps=1), data, tmp_path, device="cpu")
     session = open_session(settings(stage="expression", start=str(start)), data, "cpu")
     before = lora_of(session.state.adapter)
     first = train_step(session)["loss"]
