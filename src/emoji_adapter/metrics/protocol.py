@@ -24,7 +24,7 @@ class Settings:
     """
 
     steps: int = 25
-    guidance: float = 3.0
+    guidance: float = 2.0
     batch: int = 32
 
 

@@ -122,7 +122,7 @@ class PreviewConfig:
     """Columns of a block; the identity stage draws as many seeds instead."""
     steps: int = 20
     """Denoising steps of a preview."""
-    guidance_scale: float = 3.0
+    guidance_scale: float = 2.0
     """Classifier-free guidance of a preview."""
 
 
