@@ -1,5 +1,6 @@
 """A small one-shot face detector in the layout of SCRFD (Guo et al. 2021, arXiv 2105.04714)."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -88,22 +89,34 @@ class FaceDetector(nn.Module):
 class _InsightfaceLayout(nn.Module):
     """Nine outputs: probabilities, boxes, landmarks of strides 8, 16, 32; batch x anchors x values."""
 
-    def __init__(self, detector: FaceDetector):
+    def __init__(self, detector: FaceDetector, cut: float):
         super().__init__()
         self.detector = detector
+        self.shift = math.log(cut / (1 - cut))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         scores, boxes, points = zip(*self.detector.levels(images), strict=True)
-        return (*(torch.sigmoid(s)[..., None] for s in scores), *boxes, *points)
+        return (*(torch.sigmoid(s - self.shift)[..., None] for s in scores), *boxes, *points)
 
 
-def export_detector(detector: FaceDetector, path: str | Path) -> Path:
-    """Write the detector as an insightface detection model: dynamic batch, height and width."""
+def export_detector(detector: FaceDetector, path: str | Path, cut: float = 0.5) -> Path:
+    """Write the detector as an insightface detection model: dynamic batch, height and width.
+
+    Args:
+        detector: on the CPU.
+        path: of the file.
+        cut: probability that becomes 0.5, where insightface cuts by default; see `detector_cut`.
+    """
     kinds = ("score", "bbox", "kps")
     outputs = [f"{kind}_{stride}" for kind in kinds for stride in STRIDES]
     dynamic = {"input.1": {0: "batch", 2: "height", 3: "width"}}
     dynamic |= {name: {0: "batch", 1: f"anchors_{name.rsplit('_')[-1]}"} for name in outputs}
     example = torch.zeros(1, 3, 128, 128)
     return export_onnx(
-        _InsightfaceLayout(detector), [example], path, inputs=["input.1"], outputs=outputs, dynamic=dynamic
+        _InsightfaceLayout(detector, cut),
+        [example],
+        path,
+        inputs=["input.1"],
+        outputs=outputs,
+        dynamic=dynamic,
     )

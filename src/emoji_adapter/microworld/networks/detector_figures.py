@@ -50,8 +50,8 @@ def detector_figures(
     """
     people, generator = people.to("cpu"), torch.Generator().manual_seed(seed)
     detect = detector(pack)
-    counts, errors, pairs = [], [], []
-    for drawn in _portraits(people):
+    counts, errors, twos = [], [], []
+    for drawn in portraits(people):
         pictures = to_bytes(drawn.image)
         truth = drawn.landmarks.numpy()
         for picture, points in zip(pictures, truth, strict=True):
@@ -60,12 +60,12 @@ def detector_figures(
             if len(faces) == 1:
                 eyes = np.linalg.norm(points[1] - points[0])
                 errors.append(np.linalg.norm(faces[0].kps - points, axis=1).mean() / eyes)
-        pairs += [len(detect(picture)) == 2 for picture in _pairs(pictures, generator)]
+        twos += [len(detect(picture)) == 2 for picture in pairs(pictures, generator)]
     hits = [len(detect(picture)) > 0 for picture in face_free(people, empty, generator)]
     found = np.array(counts)
     return {
         "found_one": float((found == 1).mean()), "missed": float((found == 0).mean()),
-        "doubled": float((found > 1).mean()), "found_two": float(np.mean(pairs)),
+        "doubled": float((found > 1).mean()), "found_two": float(np.mean(twos)),
         "false_hits": float(np.mean(hits)),
         "landmark_error": float(np.mean(errors)) if errors else float("nan"),
     }  # fmt: skip
@@ -90,12 +90,13 @@ def to_bytes(images: torch.Tensor) -> UInt8[np.ndarray, "batch h w 3"]:
     return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _portraits(people: FaceParameters) -> Iterator[Rendered]:
+def portraits(people: FaceParameters) -> Iterator[Rendered]:
+    """One picture a person, some at a time."""
     for start in range(0, len(people), CHUNK):
         yield render(people.index(slice(start, start + CHUNK)))
 
 
-def _pairs(pictures: np.ndarray, generator: torch.Generator) -> Iterator[Picture]:
+def pairs(pictures: np.ndarray, generator: torch.Generator) -> Iterator[Picture]:
     """Neighbours side by side or one above the other, some on a larger grey ground."""
     for first, second in zip(pictures[:-1:2], pictures[1::2], strict=False):
         across, pad = torch.randint(2, (2,), generator=generator).tolist()

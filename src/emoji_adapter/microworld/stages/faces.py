@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from emoji_adapter.microworld.fit import Workshop, fit
 from emoji_adapter.microworld.networks.detector import FaceDetector, export_detector
+from emoji_adapter.microworld.networks.detector_cut import best_cut
 from emoji_adapter.microworld.networks.detector_loss import detector_loss
 from emoji_adapter.microworld.networks.recogniser import Recogniser, SecondRecogniser, export_recogniser
 from emoji_adapter.microworld.networks.recogniser_loss import recogniser_loss, second_view
@@ -12,11 +13,12 @@ from emoji_adapter.microworld.networks.scenes import canvas_plan, detector_scene
 from emoji_adapter.microworld.networks.swapper import Swapper, export_swapper
 from emoji_adapter.microworld.networks.swapper_loss import swap_task, swapper_loss
 from emoji_adapter.microworld.networks.teacher import BlendshapeTeacher, export_teacher, teacher_loss
+from emoji_adapter.microworld.splits import pictures
 from emoji_adapter.renderer.parameters import sample
 
 
 def build_detector(shop: Workshop) -> None:
-    """Train the detector on scenes pasted together from drawn faces and things that are none."""
+    """Train the detector on scenes of drawn faces and of things that are none; then cut its scores."""
     model = FaceDetector()
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
@@ -26,7 +28,11 @@ def build_detector(shop: Workshop) -> None:
         )
         return detector_loss(model, scenes)["total"]
 
-    export_detector(fit(shop, "detector", model, loss).cpu(), shop.out / "faces" / "det.onnx")
+    trained, path = fit(shop, "detector", model, loss).cpu(), shop.out / "faces" / "det.onnx"
+    export_detector(trained, path)
+    cut = best_cut(path.parent, pictures("train", 300, shop.seed), shop.seed)
+    export_detector(trained, path, cut)
+    shop.figures["detector"]["cut"] = cut
 
 
 def _train_recogniser(shop: Workshop, stage: str, model: nn.Module) -> nn.Module:
