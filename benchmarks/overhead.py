@@ -184,10 +184,12 @@ def text_embeds(ours: Any) -> dict[str, torch.Tensor]:
 def embeds(ours: Any) -> dict[str, torch.Tensor]:
     """Random identity and expression."""
     config = ours.emoji_adapter.config
-    return {
-        "identity_embeds": torch.randn(1, config["identity_dim"]),
-        "expression_embeds": torch.randn(1, 64, config["expression_dim"]),
-    }
+    expression = torch.randn(1, 64, config["expression_dim"])
+    if config["expression_teacher"] is not None:
+        code = torch.rand(1, 1, config["blendshapes"])
+        padded = torch.nn.functional.pad(code, (0, config["expression_dim"] - config["blendshapes"]))
+        expression = torch.cat([expression, padded], dim=1)
+    return {"identity_embeds": torch.randn(1, config["identity_dim"]), "expression_embeds": expression}
 
 
 def ip_embeds(ours: Any) -> list[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -115,3 +116,15 @@ def checkpoint(folder: Path) -> Path:
     StableDiffusionPipeline(**components()).save_pretrained(folder)
     assert json.loads((folder / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
     return folder
+
+
+def counted_graphs() -> tuple[list, Callable]:
+    """A list, and a backend of `torch.compile` that puts every graph into it and runs it as it is."""
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, _inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    return graphs, backend

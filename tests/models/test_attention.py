@@ -205,13 +205,7 @@ def test_one_graph_for_five_settings(unet, monkeypatch):
     adapter = tiny.adapter(unet)
     adapter.attach(unet)
     unet.requires_grad_(False)
-    torch._dynamo.reset()
-    graphs = []
-
-    def count(graph, _inputs):
-        graphs.append(graph)
-        return graph.forward
-
+    graphs, count = tiny.counted_graphs()
     compiled = torch.compile(unet, fullgraph=True, backend=count)
     for seed, scale in enumerate([1.0, 0.5, 0.0, 0.123, 2.0]):
         kv = adapter(
@@ -229,13 +223,7 @@ def test_one_graph_with_several_people(unet, monkeypatch):
     tiny.without_shape_checks(monkeypatch, attention)
     adapter = tiny.adapter(unet)
     adapter.attach(unet)
-    torch._dynamo.reset()
-    graphs = []
-
-    def count(graph, _inputs):
-        graphs.append(graph)
-        return graph.forward
-
+    graphs, count = tiny.counted_graphs()
     block = unet.get_submodule(adapter.layers[0].removesuffix(".attn2"))
     compiled = torch.compile(block, fullgraph=True, backend=count)
     generator = torch.Generator().manual_seed(0)

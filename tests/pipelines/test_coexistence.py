@@ -121,13 +121,7 @@ def test_xformers(draw, monkeypatch, first):
 def test_blocks_compiled_one_by_one(draw, monkeypatch):
     """One graph a block, however low dynamo's limit is, and none for another scale or face."""
     tiny.without_shape_checks(monkeypatch, attention)
-    torch._dynamo.reset()
-    graphs = []
-
-    def count(graph, _inputs):
-        graphs.append(graph)
-        return graph.forward
-
+    graphs, count = tiny.counted_graphs()
     pipe = ours(unet=tiny.unet(**FEW_BLOCKS))
     wanted = draw(pipe, num_inference_steps=1, **FACES)
     pipe.unet.compile_repeated_blocks(fullgraph=True, backend=count)

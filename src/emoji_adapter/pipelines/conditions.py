@@ -92,6 +92,12 @@ def identity_acts(scale: LayerScale) -> bool:
     return any(scale.values()) if isinstance(scale, Mapping) else bool(scale)
 
 
+def is_code(config: Mapping[str, Any], expression_embeds: Any) -> bool:
+    """Whether embeddings of an expression are a code, such as blendshapes, and not patch features."""
+    code = config["expression_dim"] is None
+    return code or torch.as_tensor(expression_embeds).shape[-1] == config["blendshapes"]
+
+
 def _identity_tokens(adapter: EmojiAdapter, given: Conditions) -> Tensor:
     embeds = given.batch(given.identity_embeds, 1, "identity_embeds", adapter)
     features = negative = None
@@ -111,8 +117,7 @@ def _identity_tokens(adapter: EmojiAdapter, given: Conditions) -> Tensor:
 
 
 def _expression_tokens(adapter: EmojiAdapter, given: Conditions) -> Tensor:
-    code = torch.as_tensor(given.expression_embeds).shape[-1] == adapter.config["blendshapes"]
-    code = code or adapter.config["expression_dim"] is None
+    code = is_code(adapter.config, given.expression_embeds)
     embeds = given.batch(given.expression_embeds, 1 if code else 2, "expression_embeds", adapter)
     if adapter.config["expression_negative"] == "zeros":
         embeds = torch.cat([torch.zeros_like(embeds), embeds])

@@ -1,6 +1,6 @@
 """Several people in one picture: who they are, what their faces do, and where each of them is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from emoji_adapter.errors import InputError
 from emoji_adapter.faces.analysis import FacePolicy
-from emoji_adapter.pipelines.conditions import Conditions
+from emoji_adapter.pipelines.conditions import Conditions, is_code
 from emoji_adapter.pipelines.gathering import expression_embeds_of, identity_embeds_of, identity_features_of
 from emoji_adapter.pipelines.regions import Regions, stacked_masks
 
@@ -112,15 +112,10 @@ def _encoded(pipe: Any, person: Person, face_policy: FacePolicy) -> dict[str, Te
             given["identity_features"] = identity_features_of(pipe, person.identity_image, 1, face_policy)
     if person.expression is not None:
         given["expression_embeds"] = expression_embeds_of(pipe, person.expression, 1, face_policy)
-    code = _is_code(pipe.emoji_adapter.config, given["expression_embeds"])
+    expression = given["expression_embeds"]
+    code = expression is None or is_code(pipe.emoji_adapter.config, expression)
     dims = {"identity_embeds": 1, "identity_features": 3, "expression_embeds": 1 if code else 2}
     return {name: _of_one(given[name], dims[name], name) for name in GIVEN}
-
-
-def _is_code(config: Mapping[str, Any], embeds: Any) -> bool:
-    if embeds is None or config["expression_dim"] is None:
-        return True
-    return torch.as_tensor(embeds).shape[-1] == config["blendshapes"]
 
 
 def _of_one(value: Any, dims: int, name: str) -> Tensor | None:

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from emoji_adapter.microworld.networks.detector_figures import detector, face_free, pairs, portraits, to_bytes
+from emoji_adapter.microworld.networks.detector_figures import detector, pictures_by_count
 from emoji_adapter.renderer.parameters import FaceParameters
 
 CUTS = tuple(np.arange(0.5, 0.925, 0.025).round(3).tolist())
@@ -23,16 +22,10 @@ def best_cut(pack: str | Path, people: FaceParameters, seed: int = 0, empty: int
         seed: of the layouts and of the face-free pictures.
         empty: how many face-free pictures.
     """
-    people, generator = people.to("cpu"), torch.Generator().manual_seed(seed)
     detect = detector(pack)
     scores: dict[int, list[list[float]]] = {0: [], 1: [], 2: []}
-    for drawn in portraits(people):
-        pictures = to_bytes(drawn.image)
-        for count, some in ((1, pictures), (2, pairs(pictures, generator))):
-            scores[count] += [[face.det_score for face in detect(picture)] for picture in some]
-    scores[0] += [
-        [face.det_score for face in detect(picture)] for picture in face_free(people, empty, generator)
-    ]
+    for count, picture, _ in pictures_by_count(people, seed, empty):
+        scores[count].append([face.det_score for face in detect(picture)])
 
     def wrong(cut: float) -> float:
         return sum(

@@ -48,27 +48,42 @@ def detector_figures(
         "found_two": share of pictures of two people with exactly two; "false_hits": share of face-free
         pictures in which something is found; "landmark_error": mean distance in eye distances.
     """
-    people, generator = people.to("cpu"), torch.Generator().manual_seed(seed)
-    detect = detector(pack)
-    counts, errors, twos = [], [], []
-    for drawn in portraits(people):
-        pictures = to_bytes(drawn.image)
-        truth = drawn.landmarks.numpy()
-        for picture, points in zip(pictures, truth, strict=True):
-            faces = detect(picture)
-            counts.append(len(faces))
-            if len(faces) == 1:
-                eyes = np.linalg.norm(points[1] - points[0])
-                errors.append(np.linalg.norm(faces[0].kps - points, axis=1).mean() / eyes)
-        twos += [len(detect(picture)) == 2 for picture in pairs(pictures, generator)]
-    hits = [len(detect(picture)) > 0 for picture in face_free(people, empty, generator)]
-    found = np.array(counts)
+    detect, errors = detector(pack), []
+    counts: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    for count, picture, points in pictures_by_count(people, seed, empty):
+        faces = detect(picture)
+        counts[count].append(len(faces))
+        if points is not None and len(faces) == 1:
+            eyes = np.linalg.norm(points[1] - points[0])
+            errors.append(np.linalg.norm(faces[0].kps - points, axis=1).mean() / eyes)
+    hits, found, twos = (np.array(counts[count]) for count in (0, 1, 2))
     return {
         "found_one": float((found == 1).mean()), "missed": float((found == 0).mean()),
-        "doubled": float((found > 1).mean()), "found_two": float(np.mean(twos)),
-        "false_hits": float(np.mean(hits)),
+        "doubled": float((found > 1).mean()), "found_two": float((twos == 2).mean()),
+        "false_hits": float((hits > 0).mean()),
         "landmark_error": float(np.mean(errors)) if errors else float("nan"),
     }  # fmt: skip
+
+
+def pictures_by_count(
+    people: FaceParameters, seed: int, empty: int
+) -> Iterator[tuple[int, Picture, np.ndarray | None]]:
+    """Number of faces, picture, and the landmarks (5, 2) of portraits: one, two and no face.
+
+    Args:
+        people: one portrait each, and one picture of two for every neighbouring pair.
+        seed: of the layouts and of the face-free pictures.
+        empty: how many face-free pictures.
+    """
+    people, generator = people.to("cpu"), torch.Generator().manual_seed(seed)
+    for drawn in _portraits(people):
+        pictures = to_bytes(drawn.image)
+        for picture, points in zip(pictures, drawn.landmarks.numpy(), strict=True):
+            yield 1, picture, points
+        for picture in _pairs(pictures, generator):
+            yield 2, picture, None
+    for picture in face_free(people, empty, generator):
+        yield 0, picture, None
 
 
 def face_free(people: FaceParameters, count: int, generator: torch.Generator) -> Iterator[Picture]:
@@ -90,13 +105,12 @@ def to_bytes(images: torch.Tensor) -> UInt8[np.ndarray, "batch h w 3"]:
     return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def portraits(people: FaceParameters) -> Iterator[Rendered]:
-    """One picture a person, some at a time."""
+def _portraits(people: FaceParameters) -> Iterator[Rendered]:
     for start in range(0, len(people), CHUNK):
         yield render(people.index(slice(start, start + CHUNK)))
 
 
-def pairs(pictures: np.ndarray, generator: torch.Generator) -> Iterator[Picture]:
+def _pairs(pictures: np.ndarray, generator: torch.Generator) -> Iterator[Picture]:
     """Neighbours side by side or one above the other, some on a larger grey ground."""
     for first, second in zip(pictures[:-1:2], pictures[1::2], strict=False):
         across, pad = torch.randint(2, (2,), generator=generator).tolist()
