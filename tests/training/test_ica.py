@@ -16,12 +16,13 @@ from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.faces.batched import align_batch
 from emoji_adapter.models.adapter import is_adapter_parameter
-from emoji_adapter.training import ica
+from emoji_adapter.training import ica, noised
 from emoji_adapter.training.config import DropConfig, ICAConfig
 from emoji_adapter.training.decoding import decode
 from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.loop import train, train_step
 from emoji_adapter.training.losses import Diffusion
+from emoji_adapter.training.noised import Noised
 from emoji_adapter.training.session import open_session
 from emoji_adapter.training.state import checkpoints
 
@@ -222,9 +223,7 @@ def test_every_row_gets_its_own_loss_whose_mean_does_not_know_the_shares(
     make_session, monkeypatch, share, inverted
 ):
     session = make_session(ICAConfig(share=share, inverted_share=inverted))
-    monkeypatch.setattr(
-        session.stage, "_diffusion", lambda models, part, predicted: part.rows.landmarks[:, 0, 0]
-    )
+    monkeypatch.setattr(Noised, "diffusion_loss", lambda part, *_: part.rows.landmarks[:, 0, 0])
     monkeypatch.setattr(
         session.stage, "_look", lambda models, part, inverted: (None, torch.full((len(part.rows),), 10.0))
     )
@@ -256,12 +255,12 @@ def test_inverted_noise_lies_on_the_models_own_path(make_session, data, monkeypa
         r, d, sigma = place(x, t)
         return sigma * r / d
 
-    monkeypatch.setattr(ica, "predict", exact)
+    monkeypatch.setattr(noised, "predict", exact)
     rows = data.sample(6, seeded(torch.Generator(), 1))
     x_0 = mu + spread * torch.randn(rows.latents.shape, generator=seeded(torch.Generator(), 2))
     eps = torch.randn(x_0.shape, generator=seeded(torch.Generator(), 3))
     t = torch.tensor([101, 202, 303, 404, 505, 606])
-    part = ica.Noised(dataclasses.replace(rows, latents=x_0), rows.text, {}, eps, t)
+    part = Noised(dataclasses.replace(rows, latents=x_0), rows.text, {}, eps, t)
     kept = []
     for x, at in (
         (diffusion.noisy(x_0, eps, t // 101), t // 101),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from emoji_adapter.config import load_config, recipe_path, to_mapping
 from emoji_adapter.errors import InputError
+from emoji_adapter.training.feedback_config import FeedbackConfig as FeedbackConfig
 from emoji_adapter.training.ica_config import ICAConfig as ICAConfig
 
 HARMLESS = frozenset(
@@ -130,10 +131,10 @@ class PreviewConfig:
 class TrainingConfig:
     """Everything that decides a run; on a CPU the same settings and data give the same weights."""
 
-    stage: Literal["identity", "expression", "ica", "stock_identity", "stock_expression"]
+    stage: Literal["identity", "expression", "ica", "feedback", "stock_identity", "stock_expression"]
     """What is trained: the identity branch; the expression branch beside a frozen identity branch; the latter
-    with the identity of clean-image estimates aligned, see `training.ica`; or either branch by itself as
-    IP-Adapter does, see `training.stock`."""
+    with the identity of clean-image estimates aligned, see `training.ica`; a trained adapter on its own
+    pictures, see `training.feedback`; or either branch by itself as IP-Adapter does, see `training.stock`."""
     recipe: str = "custom"
     """Name recorded in the adapter's metadata."""
     checkpoint: str = "micro"
@@ -190,6 +191,8 @@ class TrainingConfig:
     """Changes to the template pictures."""
     ica: ICAConfig = field(default_factory=ICAConfig)
     """The ICA stage."""
+    feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
+    """The feedback stage."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic; auto = bf16 on an accelerator and on a CPU that multiplies it faster (AVX-512 BF16), else
     fp32. The adapter's own weights stay fp32."""
@@ -233,7 +236,12 @@ class TrainingConfig:
             raise InputError(f"face_weight must be 0 or above, got {self.face_weight}.")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must lie in [0, 1), got {self.ema}.")
-        before = {"expression": "identity", "ica": "expression", "stock_expression": "stock_identity"}
+        before = {
+            "expression": "identity",
+            "ica": "expression",
+            "feedback": "expression",
+            "stock_expression": "stock_identity",
+        }
         alone = self.stage == "ica" and self.ica.branch == "identity"
         if self.stage in before and self.start is None and not alone:
             first = before[self.stage]

@@ -14,6 +14,7 @@ from emoji_adapter.encoders.twins import BlendshapeTwin, RecogniserTwin
 from emoji_adapter.errors import DataError
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.faces.batched import crop_batch
+from emoji_adapter.training.feedback_config import FeedbackConfig
 from emoji_adapter.training.ica_config import ICAConfig
 
 
@@ -30,7 +31,7 @@ class Critics:
     teacher: BlendshapeTwin | None
 
     @classmethod
-    def load(cls, config: ICAConfig, meta: PreparedMeta, device: torch.device) -> "Critics":
+    def load(cls, config: ICAConfig | FeedbackConfig, meta: PreparedMeta, device: torch.device) -> "Critics":
         """Load what the settings name.
 
         Raises:
@@ -40,10 +41,10 @@ class Critics:
         recogniser = teacher = None
         if config.sees_identity:
             analyzer = FaceAnalyzer(config.pack, threads=1)
-            _check_same("ica.pack", meta.identity_encoder, analyzer.pack_id)
+            _check_same(f"{config.name}.pack", meta.identity_encoder, analyzer.pack_id)
             recogniser = RecogniserTwin(analyzer).to(device)
-        if config.expression_loss == "blendshapes" and config.expression_weight > 0:
-            _check_same("ica.teacher", meta.teacher, config.teacher)
+        if config.sees_blendshapes:
+            _check_same(f"{config.name}.teacher", meta.teacher, config.teacher)
             teacher = BlendshapeTwin(config.teacher).to(device)
         return cls(recogniser, teacher)
 

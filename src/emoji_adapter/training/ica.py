@@ -11,22 +11,22 @@ on at all timesteps in the rows that nobody looks at. Faces are aligned by the *
 estimate is the target moved a little; a detector on it would fail at first, and passes no gradients.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from emoji_adapter.data.dataset import Rows
-from emoji_adapter.models.attention import LayerKV
 from emoji_adapter.training.conditions import expression_conditions, identity_conditions
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
 from emoji_adapter.training.decoding import decode
 from emoji_adapter.training.draws import StepDraw, draw_drops, mixed_seed, share_of_rows
 from emoji_adapter.training.estimators import Predict, make_estimator, step_to
-from emoji_adapter.training.losses import Diffusion, diffusion_loss, shifted
-from emoji_adapter.training.stages import StepModels, loss_weight, predict
+from emoji_adapter.training.losses import shifted
+from emoji_adapter.training.noised import Noised
+from emoji_adapter.training.stages import StepModels
 
 
 @dataclass(frozen=True)
@@ -70,57 +70,6 @@ class Split:
         limit = limit.index_fill(0, order[batch - seen :], max(1, round(ica.cutoff * steps)))
         drawn = shifted(torch.rand(batch, generator=draw.generator, device=device), config.timestep_shift)
         return cls(order, seen, inverted, (drawn * limit).long().minimum(limit - 1))
-
-
-@dataclass(frozen=True)
-class Noised:
-    """Some rows with all that a pass of the U-Net needs.
-
-    Attributes:
-        rows: the targets.
-        text: [b, L, D].
-        keys_values: of these rows.
-        eps: fresh noise, as the latents.
-        t: [b].
-        pooled: [b, P], pooled text of SDXL, or None.
-    """
-
-    rows: Rows
-    text: Float[Tensor, "b L D"]
-    keys_values: dict[str, LayerKV]
-    eps: Float[Tensor, "b C h w"]
-    t: Int[Tensor, " b"]
-    pooled: Float[Tensor, "b P"] | None = None
-
-    def at(self, index: Int[Tensor, " n"]) -> "Noised":
-        """Return some of the rows."""
-        kv = {
-            layer: LayerKV(*(None if part is None else part[index] for part in parts))
-            for layer, parts in self.keys_values.items()
-        }
-        pooled = None if self.pooled is None else self.pooled[index]
-        return Noised(self.rows.at(index), self.text[index], kv, self.eps[index], self.t[index], pooled)
-
-    def uncontrolled(self) -> "Noised":
-        """Return the same without the expression: what dropping it is, see `DropConfig`."""
-        kv = {
-            layer: parts._replace(k_expression=None, v_expression=None)
-            for layer, parts in self.keys_values.items()
-        }
-        return replace(self, keys_values=kv)
-
-    @property
-    def x_0(self) -> Float[Tensor, "b C h w"]:
-        """Clean latents."""
-        return self.rows.latents.float()
-
-    def fresh(self, diffusion: Diffusion) -> Float[Tensor, "b C h w"]:
-        """x_t of the fresh noise."""
-        return diffusion.noisy(self.x_0, self.eps, self.t)
-
-    def calls(self, models: StepModels) -> Predict:
-        """The U-Net with the conditions of these rows."""
-        return lambda x, t: predict(models, x, t, self.text, self.keys_values, self.pooled)
 
 
 class ICAStage:
@@ -169,20 +118,16 @@ class ICAStage:
         if len(alone):
             part = noised.at(alone)
             x_t = part.fresh(models.diffusion)
-            diffusion.append(self._diffusion(models, part, part.calls(models)(x_t, part.t)))
+            diffusion.append(part.diffusion_loss(models, part.calls(models)(x_t, part.t), self.config))
         if len(seen):
             part = noised.at(seen)
             predicted, look = self._look(models, part, split.inverted)
-            l_diff = self._diffusion(models, part, predicted)
+            l_diff = part.diffusion_loss(models, predicted, self.config)
             diffusion.append(l_diff.index_fill(0, torch.arange(split.inverted, device=device), 0.0))
             looks.append(look * (batch / len(seen)))
         l_diff = torch.cat(diffusion) * (batch / max(batch - split.inverted, 1))
         self.figures["diffusion"] = l_diff.detach().mean()
         return (l_diff + torch.cat(looks))[split.order.argsort()]
-
-    def _diffusion(self, models: StepModels, part: Noised, predicted: Tensor) -> Float[Tensor, " b"]:
-        target = models.diffusion.target(part.x_0, part.eps, part.t)
-        return diffusion_loss(predicted, target, loss_weight(models, part.rows, part.t, self.config))
 
     def _look(
         self, models: StepModels, part: Noised, inverted: int

@@ -1,7 +1,7 @@
 """Settings of the ICA stage. No tensor library."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from emoji_adapter.errors import InputError
 
@@ -47,10 +47,18 @@ class ICAConfig:
     face_latents: int | None = None
     """Decode only a square of so many latents around the face; None decodes the whole picture."""
 
+    name: ClassVar[str] = "ica"
+    """How the settings of a run name these."""
+
     @property
     def sees_identity(self) -> bool:
         """Whether any term asks the recogniser."""
         return self.identity_weight > 0 or self.contrast_weight > 0
+
+    @property
+    def sees_blendshapes(self) -> bool:
+        """Whether any term asks the teacher."""
+        return self.expression_weight > 0 and self.expression_loss == "blendshapes"
 
     def __post_init__(self) -> None:
         for name, open_below in (("share", True), ("cutoff", True), ("inverted_share", False)):

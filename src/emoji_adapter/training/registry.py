@@ -3,8 +3,10 @@
 import torch
 
 from emoji_adapter.data.manifest import PreparedMeta
+from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
+from emoji_adapter.training.feedback import FeedbackStage
 from emoji_adapter.training.ica import ICAStage
 from emoji_adapter.training.stages import ExpressionStage, IdentityStage, Stage
 from emoji_adapter.training.stock import StockExpressionStage, StockIdentityStage
@@ -32,4 +34,10 @@ def make_stage(config: TrainingConfig, meta: PreparedMeta, device: torch.device)
     """
     if config.stage == "ica":
         return ICAStage(config, Critics.load(config.ica, meta, device))
+    if config.stage == "feedback":
+        side = config.feedback.detector_size
+        analyzer = FaceAnalyzer(
+            config.feedback.pack, threads=1, det_size=None if side is None else (side, side)
+        )
+        return FeedbackStage(config, Critics.load(config.feedback, meta, device), analyzer)
     return STAGES[config.stage](config)

@@ -1,0 +1,202 @@
+"""Feedback on tiny models: it draws as the pipeline does, what learns from it, what counts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+import tiny
+import tiny_prepared
+from emoji_adapter.errors import DataError, InputError
+from emoji_adapter.models.adapter import is_adapter_parameter
+from emoji_adapter.training.config import DropConfig, FeedbackConfig
+from emoji_adapter.training.draws import StepDraw, seeded
+from emoji_adapter.training.feedback import Sampler, with_others_templates
+from emoji_adapter.training.loop import train_step
+from emoji_adapter.training.losses import Diffusion
+from emoji_adapter.training.session import open_session
+from emoji_adapter.types import Face
+
+FEW = FeedbackConfig(share=0.5, steps=3, graded_steps=2)
+BATCH = 4
+
+
+class Finder:
+    """Finds a face in every second picture, or in as many as it is told."""
+
+    def __init__(self, every=1):
+        self.every, self.seen = every, 0
+
+    def detect(self, picture):
+        assert picture.dtype == np.uint8
+        assert picture.shape == (16, 16, 3)
+        self.seen += 1
+        if not self.every or self.seen % self.every:
+            return []
+        points = np.array([[5, 6], [11, 6], [8, 9], [6, 12], [10, 12]], np.float32)
+        return [Face(np.array([2, 2, 14, 15], np.float32), points, 0.9)]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """An adapter both of whose branches act."""
+    adapter = tiny.adapter(tiny.unet())
+    adapter.register_to_config(expression_crop=tiny_prepared.CROP.to_dict())
+    adapter.save_pretrained(folder := tmp_path_factory.mktemp("start"))
+    return str(folder)
+
+
+@pytest.fixture
+def make_session(settings, start, data):
+    def make(feedback=FEW, every=1, **changes):
+        changes = {"stage": "feedback", "start": start, "batch": BATCH, "feedback": feedback} | changes
+        session = open_session(settings(**changes), data, "cpu")
+        session.stage.analyzer = Finder(every)
+        return session
+
+    return make
+
+
+def loss_rows(session, number=0):
+    """Losses of the same rows and draws whenever it is called."""
+    rows = session.data.sample(BATCH, seeded(torch.Generator(), 5, number))
+    return session.stage.loss(
+        session.models, rows, StepDraw(seeded(torch.Generator(), 6, number), (5, number))
+    )
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 2.5])
+def test_it_draws_what_the_pipeline_draws(make_session, guidance_scale):
+    session = make_session()
+    pipe, rows = session.pipe, session.data.sample(2, seeded(torch.Generator(), 5))
+    pipe.scheduler = DDIMScheduler.from_config(
+        pipe.scheduler.config, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True
+    )
+    noise = torch.randn(rows.latents.shape, generator=seeded(torch.Generator(), 1))
+    drawn = pipe(
+        prompt_embeds=rows.text.float(),
+        negative_prompt_embeds=rows.empty.float().expand(2, -1, -1),
+        identity_embeds=rows.identity.float(),
+        latents=noise * pipe.scheduler.init_noise_sigma,
+        num_inference_steps=4,
+        guidance_scale=guidance_scale,
+        output_type="latent",
+    ).images
+    diffusion = Diffusion.from_scheduler(pipe.scheduler)
+    adapter = session.state.adapter
+    kv = adapter(identity_tokens=adapter.identity_tokens_of(rows.identity.float()))
+
+    def call(text, keys_values):
+        carried = {"ip_hidden_states": keys_values}
+        return lambda x, t: pipe.unet(x, t, text.float(), cross_attention_kwargs=carried)[0]
+
+    told, untold = call(rows.text, kv), call(rows.empty.expand(2, -1, -1), {})
+    with torch.no_grad():
+        ours = Sampler(4, frozenset({1}), guidance_scale)(diffusion, told, told, untold, noise)
+    torch.testing.assert_close(ours, drawn, atol=1e-3, rtol=1e-3)
+
+
+def test_gradients_of_graded_steps_go_straight_to_the_end():
+    """They are those of the linear part of the sampler; what later calls see has none."""
+    diffusion = Diffusion(torch.linspace(0.99, 0.0, 100), "v_prediction")
+    weights = torch.tensor([0.3, 0.5, 0.7, 0.9], requires_grad=True)
+    noise, count = torch.ones(1, 1, 1, 1), iter(range(4))
+
+    def graded(x, t):
+        assert not x.requires_grad
+        return weights[next(count)] * torch.tanh(x)
+
+    def told(x, t):
+        predicted = graded(x, t)
+        assert not predicted.requires_grad
+        return predicted
+
+    clean = Sampler(4, frozenset({0, 2}), 1.0)(diffusion, graded, told, told, noise)
+    clean.sum().backward()
+    # by hand: x moves as cos(a) x - sin(a) v between angles of the noise
+    angle = torch.arccos(diffusion.alphas_cumprod[[99, 74, 49, 24]].sqrt())
+    turn = angle - torch.cat([angle[1:], torch.zeros(1)])
+    states = [noise.squeeze()]
+    for weight, a in zip(weights.detach(), turn, strict=True):
+        states.append(a.cos() * states[-1] - a.sin() * weight * torch.tanh(states[-1]))
+    torch.testing.assert_close(clean.squeeze(), states[-1])
+    slopes = [-turn[k].sin() * turn[k + 1 :].cos().prod() * torch.tanh(states[k]) for k in range(4)]
+    torch.testing.assert_close(weights.grad, torch.stack(slopes) * torch.tensor([1.0, 0.0, 1.0, 0.0]))
+
+
+@pytest.mark.parametrize("branch", ["identity", "expression", "both"])
+def test_exactly_the_branches_named_change(make_session, branch):
+    session = make_session(dataclasses.replace(FEW, branch=branch))
+    before = {name: tensor.clone() for name, tensor in session.state.adapter.state_dict().items()}
+    for _ in range(2):
+        train_step(session)
+        session.state.step += 1
+    after = session.state.adapter.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    named = ["identity", "expression"] if branch == "both" else [branch]
+    assert changed == {name for name in before if any(is_adapter_parameter(name, one) for one in named)}
+
+
+def test_templates_are_somebody_elses_where_it_is_drawn(data):
+    rows = data.rows(torch.arange(6), torch.arange(6))
+    changed = with_others_templates(rows, torch.tensor([4, 5, 0]))
+    for row, source in enumerate([5, 1, 2, 3, 0, 4]):
+        assert torch.equal(changed.crops[row], rows.crops[source])
+        assert torch.equal(changed.blendshapes[row], rows.blendshapes[source])
+    assert torch.equal(changed.identity, rows.identity)
+
+
+def test_where_no_face_is_found_nothing_is_learnt(make_session):
+    session = make_session(dataclasses.replace(FEW, share=1.0), every=0)
+    losses = loss_rows(session)
+    assert session.stage.figures["found"] == 0
+    assert losses.tolist() == [0.0] * BATCH
+
+
+def test_each_picture_counts_by_itself(make_session):
+    session = make_session(dataclasses.replace(FEW, share=1.0), every=2)
+    losses = loss_rows(session)
+    assert session.stage.figures["found"] == 0.5
+    assert (losses > 0).sum() == BATCH // 2
+
+
+def test_a_condition_that_is_dropped_is_not_asked_for(make_session):
+    session = make_session(dataclasses.replace(FEW, share=1.0), drops=DropConfig(text=0.0, expression=1.0))
+    loss_rows(session)
+    assert session.stage.figures["expression"] == 0
+    assert session.stage.figures["identity"] > 0
+
+
+def test_compiled_or_not_the_loss_is_the_same(make_session, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
+    quick = make_session(dataclasses.replace(FEW, compile=True))
+    assert torch.equal(loss_rows(quick), loss_rows(make_session()))
+    loss_rows(quick)
+    assert compiled == [quick.pipe.unet]
+
+
+def test_another_pack_than_the_sets_is_refused(make_session):
+    with pytest.raises(DataError, match=r"feedback.teacher is 'other.onnx'"):
+        make_session(dataclasses.replace(FEW, teacher="other.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"share": 0.0}, r"feedback.share must lie in"),
+        ({"graded_steps": 4}, r"between 1 and feedback.steps, got 4 of 3"),
+        ({"guidance_scale": 0.5}, r"guidance_scale must be at least 1, got 0.5"),
+        ({"jitter": -1.0}, r"feedback.jitter must be at least 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes, said):
+    with pytest.raises(InputError, match=said):
+        dataclasses.replace(FEW, **changes)
+
+
+def test_it_needs_an_adapter_to_start_from(settings):
+    with pytest.raises(InputError, match="set start to the adapter of the expression stage"):
+        settings(stage="feedback")
