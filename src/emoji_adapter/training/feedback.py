@@ -19,6 +19,8 @@ from torch import Tensor
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.faces.analysis import FaceAnalyzer
+from emoji_adapter.faces.batched import crop_batch
+from emoji_adapter.training.augment import augment
 from emoji_adapter.training.conditions import expression_conditions
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
@@ -172,7 +174,11 @@ class FeedbackStage:
                 "identity", term, found, without_identity
             )
         if feedback.expression_weight > 0:
-            term = self.critics.expression_distance(models.expression_encoder, images, landmarks, part.rows)
+            encoder = models.expression_encoder
+            crops = augment(
+                crop_batch(images, landmarks, encoder.crop), self.config.augmentation, draw.generator
+            )
+            term = self.critics.expression_distance(encoder, crops, part.rows)
             kept = self._counted("expression", term, found, without_expression)
             total = total + feedback.expression_weight * kept
         return total
@@ -193,8 +199,8 @@ class FeedbackStage:
     def _sampler(self, draw: StepDraw) -> Sampler:
         """With graded steps drawn anew, without a word to the device."""
         feedback = self.config.feedback
-        keys = [mixed_seed(*draw.numbers, 6, step) for step in range(feedback.steps)]
-        graded = sorted(range(feedback.steps), key=keys.__getitem__)[: feedback.graded_steps]
+        last = range(feedback.ungraded_steps, feedback.steps)
+        graded = sorted(last, key=lambda step: mixed_seed(*draw.numbers, 6, step))[: feedback.graded_steps]
         return Sampler(feedback.steps, frozenset(graded), feedback.guidance_scale)
 
     def _landmarks(

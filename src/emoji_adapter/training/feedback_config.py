@@ -24,19 +24,22 @@ class FeedbackConfig:
     """Side that the face finder works at; None = as in `FaceAnalyzer`."""
     share: float = 0.5
     """Share of the rows that are drawn; the others train L_diff on the set's own pictures."""
-    steps: int = 10
+    steps: int = 8
     """Steps of the drawing."""
+    ungraded_steps: int = 1
+    """The first so many get no gradients: what they show is no face yet."""
     graded_steps: int = 3
-    """How many of them, drawn anew each time, gradients flow to."""
-    guidance_scale: float = 2.0
+    """How many of the others do, drawn anew each time."""
+    guidance_scale: float = 1.5
     """Classifier-free guidance of the drawing; 1 is without, and takes half the time."""
-    identity_weight: float = 1.0
+    identity_weight: float = 2.0
     """Weight of 1 - cos(picture, identity photo)."""
     expression_weight: float = 25.0
     """Weight of the mean squared difference of the picture's blendshapes and the template's."""
-    jitter: float = 0.03
+    jitter: float = 0.05
     """How far the landmarks are moved before the networks look, standard deviation in distances of the eyes:
-    a pattern that pleases them at one place only is no expression."""
+    a pattern that pleases them at one place only is no expression. For the same reason the teacher sees the
+    pictures changed as templates are (`augmentation`)."""
 
     name: ClassVar[str] = "feedback"
     """How the settings of a run name these."""
@@ -63,8 +66,8 @@ class FeedbackConfig:
                 raise InputError(f"feedback.{name} must be at least 0, got {getattr(self, name)}.")
         if self.guidance_scale < 1:
             raise InputError(f"feedback.guidance_scale must be at least 1, got {self.guidance_scale}.")
-        if not 1 <= self.graded_steps <= self.steps:
+        if self.ungraded_steps < 0 or not 1 <= self.graded_steps <= self.steps - self.ungraded_steps:
             raise InputError(
-                "feedback.graded_steps must lie between 1 and feedback.steps, "
-                f"got {self.graded_steps} of {self.steps}."
+                "feedback.graded_steps must lie between 1 and the feedback.steps that are not ungraded, "
+                f"got {self.graded_steps} of {self.steps} with {self.ungraded_steps} ungraded."
             )
