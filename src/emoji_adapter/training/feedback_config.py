@@ -22,6 +22,9 @@ class FeedbackConfig:
     """Blendshape teacher, "micro" or an .onnx file: the one that the set was prepared with."""
     detector_size: int | None = None
     """Side that the face finder works at; None = as in `FaceAnalyzer`."""
+    detector_threshold: float = 0.1
+    """Score above which a face counts as one that can be looked at. Far below the usual 0.5: a face that is
+    hardly one has most to learn."""
     share: float = 0.5
     """Share of the rows that are drawn; the others train L_diff on the set's own pictures."""
     steps: int = 8
@@ -64,6 +67,10 @@ class FeedbackConfig:
         for name in ("identity_weight", "expression_weight", "jitter"):
             if getattr(self, name) < 0:
                 raise InputError(f"feedback.{name} must be at least 0, got {getattr(self, name)}.")
+        if not 0 <= self.detector_threshold <= 1:
+            raise InputError(
+                f"feedback.detector_threshold must lie in [0, 1], got {self.detector_threshold}."
+            )
         if self.guidance_scale < 1:
             raise InputError(f"feedback.guidance_scale must be at least 1, got {self.guidance_scale}.")
         if self.ungraded_steps < 0 or not 1 <= self.graded_steps <= self.steps - self.ungraded_steps:
