@@ -39,6 +39,10 @@ class FeedbackConfig:
     """Weight of 1 - cos(picture, identity photo)."""
     expression_weight: float = 25.0
     """Weight of the mean squared difference of the picture's blendshapes and the template's."""
+    natural_weight: float = 10.0
+    """Weight of what the base model would draw otherwise, see `unnatural`."""
+    natural_cutoff: float = 0.4
+    """Noise for it is drawn below this share of the schedule: more would undo expression and identity."""
     jitter: float = 0.05
     """How far the landmarks are moved before the networks look, standard deviation in distances of the eyes:
     a pattern that pleases them at one place only is no expression. For the same reason the teacher sees the
@@ -62,9 +66,10 @@ class FeedbackConfig:
         return self.expression_weight > 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise InputError(f"feedback.share must lie in (0, 1], got {self.share}.")
-        for name in ("identity_weight", "expression_weight", "jitter"):
+        for name in ("share", "natural_cutoff"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(f"feedback.{name} must lie in (0, 1], got {getattr(self, name)}.")
+        for name in ("identity_weight", "expression_weight", "natural_weight", "jitter"):
             if getattr(self, name) < 0:
                 raise InputError(f"feedback.{name} must be at least 0, got {getattr(self, name)}.")
         if not 0 <= self.detector_threshold <= 1:
