@@ -20,7 +20,7 @@ from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.session import open_session
 from emoji_adapter.types import Face
 
-FEW = FeedbackConfig(share=0.5, steps=3, ungraded_steps=0, graded_steps=2, natural_weight=0.0)
+FEW = FeedbackConfig(share=0.5, steps=3, graded_steps=2, graded_from=0.0, natural_weight=0.0)
 BATCH = 4
 
 
@@ -224,8 +224,8 @@ def test_another_pack_than_the_sets_is_refused(make_session):
     ("changes", "said"),
     [
         ({"share": 0.0}, r"feedback.share must lie in"),
-        ({"graded_steps": 4}, r"got 4 of 3 with 0 ungraded"),
-        ({"ungraded_steps": 2}, r"got 2 of 3 with 2 ungraded"),
+        ({"graded_steps": 4}, r"graded_steps must lie between 1 and .* got 4 of 3"),
+        ({"graded_from": 0.9}, r"got 2 of 1"),
         ({"guidance_scale": 0.5}, r"guidance_scale must be at least 1, got 0.5"),
         ({"jitter": -1.0}, r"feedback.jitter must be at least 0"),
     ],

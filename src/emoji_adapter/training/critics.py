@@ -13,6 +13,7 @@ from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.encoders.twins import BlendshapeTwin, RecogniserTwin
 from emoji_adapter.errors import DataError
 from emoji_adapter.faces.analysis import FaceAnalyzer
+from emoji_adapter.faces.batched import crop_batch
 from emoji_adapter.training.feedback_config import FeedbackConfig
 from emoji_adapter.training.ica_config import ICAConfig
 
@@ -48,19 +49,25 @@ class Critics:
         return cls(recogniser, teacher)
 
     def expression_distance(
-        self, encoder: ExpressionEncoder, crops: Float[Tensor, "B 3 S S"], rows: Rows
+        self,
+        encoder: ExpressionEncoder,
+        images: Float[Tensor, "B 3 H W"],
+        landmarks: Float[Tensor, "B 5 2"],
+        rows: Rows,
     ) -> Float[Tensor, " B"]:
-        """How far each picture's expression is from its template's.
+        """How far each estimate's expression is from its template's.
 
-        Mean squared difference of the 52 blendshapes, or 1 - cosine of patch features, patch by patch. Our
-        choice: squared, for of what x_t does not tell yet an estimate shows the mean, where absolute
-        differences would ask for the median, a face at rest.
+        Mean squared difference of the 52 blendshapes, or 1 - cosine of patch features, patch by patch; both
+        on the aligned, masked crop. Our choice: squared, for of what x_t does not tell yet the estimate
+        shows the mean, where absolute differences would ask for the median, a face at rest.
 
         Args:
-            encoder: whose features are compared.
-            crops: of the pictures, aligned and masked as the encoder's, RGB in [0, 1].
-            rows: the templates, one a picture.
+            encoder: whose crops are cut, and whose features are compared.
+            images: decoded estimates, RGB in [0, 1].
+            landmarks: the targets', in pixels of `images`.
+            rows: the templates, one an image.
         """
+        crops = crop_batch(images, landmarks, encoder.crop)
         if self.teacher is not None:
             return (self.teacher(crops) - rows.blendshapes.float()).square().mean(1)
         with torch.no_grad():

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import normalize, smooth_l1_loss
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.faces.batched import crop_batch
-from emoji_adapter.training.augment import augment
 from emoji_adapter.training.conditions import expression_conditions
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
@@ -33,6 +33,10 @@ from emoji_adapter.training.stages import StepModels, predict
 
 SURE = 0.5
 """Score from which the log counts a face as found: the face finder's usual one."""
+BETA = 0.1
+"""Difference of a blendshape above which it counts absolutely, below squared. A finished picture is no mean
+of many, so ADR 11's argument against absolute differences does not hold here, and a face that moves where its
+template is at rest is as wrong as one that rests."""
 
 
 @dataclass(frozen=True)
@@ -170,17 +174,15 @@ class FeedbackStage:
         landmarks = landmarks + feedback.jitter * eyes * moved
         total = torch.zeros(len(found), device=images.device)
         if self.critics.recogniser is not None:
-            photo = torch.nn.functional.normalize(part.rows.identity.float(), dim=1)
+            photo = normalize(part.rows.identity.float(), dim=1)
             term = 1 - (self.critics.recogniser(images, landmarks) * photo).sum(1)
             total = total + feedback.identity_weight * self._counted(
                 "identity", term, found, without_identity
             )
-        if feedback.expression_weight > 0:
-            encoder = models.expression_encoder
-            crops = augment(
-                crop_batch(images, landmarks, encoder.crop), self.config.augmentation, draw.generator
-            )
-            term = self.critics.expression_distance(encoder, crops, part.rows)
+        if self.critics.teacher is not None:
+            crops = crop_batch(images, landmarks, models.expression_encoder.crop)
+            wanted = part.rows.blendshapes.float()
+            term = smooth_l1_loss(self.critics.teacher(crops), wanted, reduction="none", beta=BETA).mean(1)
             kept = self._counted("expression", term, found, without_expression)
             total = total + feedback.expression_weight * kept
         if feedback.natural_weight > 0:
@@ -206,8 +208,8 @@ class FeedbackStage:
     def _sampler(self, draw: StepDraw) -> Sampler:
         """With graded steps drawn anew, without a word to the device."""
         feedback = self.config.feedback
-        last = range(feedback.ungraded_steps, feedback.steps)
-        graded = sorted(last, key=lambda step: mixed_seed(*draw.numbers, 6, step))[: feedback.graded_steps]
+        steps = range(feedback.gradable_steps)
+        graded = sorted(steps, key=lambda step: mixed_seed(*draw.numbers, 6, step))[: feedback.graded_steps]
         return Sampler(feedback.steps, frozenset(graded), feedback.guidance_scale)
 
     def _landmarks(

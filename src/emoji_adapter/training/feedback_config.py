@@ -29,24 +29,24 @@ class FeedbackConfig:
     """Share of the rows that are drawn; the others train L_diff on the set's own pictures."""
     steps: int = 8
     """Steps of the drawing."""
-    ungraded_steps: int = 1
-    """The first so many get no gradients: what they show is no face yet."""
     graded_steps: int = 3
-    """How many of the others do, drawn anew each time."""
+    """How many of them, drawn anew each time, gradients flow to."""
+    graded_from: float = 0.35
+    """Only steps at or above this share of the schedule do. Late ones would learn to paint over what is
+    there."""
     guidance_scale: float = 1.5
     """Classifier-free guidance of the drawing; 1 is without, and takes half the time."""
-    identity_weight: float = 2.0
+    identity_weight: float = 1.5
     """Weight of 1 - cos(picture, identity photo)."""
-    expression_weight: float = 25.0
-    """Weight of the mean squared difference of the picture's blendshapes and the template's."""
-    natural_weight: float = 10.0
-    """Weight of what the base model would draw otherwise, see `unnatural`."""
+    expression_weight: float = 8.0
+    """Weight of the mean difference of the picture's blendshapes and the template's."""
+    natural_weight: float = 0.0
+    """Weight of what the base model would draw otherwise, see `unnatural`. High ones blur: above 1 is much."""
     natural_cutoff: float = 0.4
     """Noise for it is drawn below this share of the schedule: more would undo expression and identity."""
     jitter: float = 0.05
     """How far the landmarks are moved before the networks look, standard deviation in distances of the eyes:
-    a pattern that pleases them at one place only is no expression. For the same reason the teacher sees the
-    pictures changed as templates are (`augmentation`)."""
+    a pattern that pleases them at one place only is no expression."""
 
     name: ClassVar[str] = "feedback"
     """How the settings of a run name these."""
@@ -78,8 +78,13 @@ class FeedbackConfig:
             )
         if self.guidance_scale < 1:
             raise InputError(f"feedback.guidance_scale must be at least 1, got {self.guidance_scale}.")
-        if self.ungraded_steps < 0 or not 1 <= self.graded_steps <= self.steps - self.ungraded_steps:
+        if not 1 <= self.graded_steps <= self.gradable_steps:
             raise InputError(
-                "feedback.graded_steps must lie between 1 and the feedback.steps that are not ungraded, "
-                f"got {self.graded_steps} of {self.steps} with {self.ungraded_steps} ungraded."
+                "feedback.graded_steps must lie between 1 and the number of steps from feedback.graded_from, "
+                f"got {self.graded_steps} of {self.gradable_steps}."
             )
+
+    @property
+    def gradable_steps(self) -> int:
+        """How many steps, the first ones, may get gradients."""
+        return sum(left / self.steps >= self.graded_from for left in range(1, self.steps + 1))

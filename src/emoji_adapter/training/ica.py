@@ -18,7 +18,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from emoji_adapter.data.dataset import Rows
-from emoji_adapter.faces.batched import crop_batch
 from emoji_adapter.training.conditions import expression_conditions, identity_conditions
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
@@ -156,8 +155,7 @@ class ICAStage:
                     own = self.critics.recogniser(*self._decoded(models, without.calls(models), x_t, without))
                 terms["contrast"] = (ica.contrast_weight, 1 - (embeds * own).sum(1))
         if ica.expression_weight > 0:
-            crops = crop_batch(images, landmarks, models.expression_encoder.crop)
-            distance = self.critics.expression_distance(models.expression_encoder, crops, rows)
+            distance = self.critics.expression_distance(models.expression_encoder, images, landmarks, rows)
             terms["expression"] = (ica.expression_weight, distance)
         self.figures = {name: term.detach().mean() for name, (_, term) in terms.items()}
         return calls.predicted, torch.stack([weight * term for weight, term in terms.values()]).sum(0)
