@@ -11,16 +11,19 @@ import tiny
 import tiny_prepared
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import is_adapter_parameter
-from emoji_adapter.training import feedback
 from emoji_adapter.training.config import DropConfig, FeedbackConfig
 from emoji_adapter.training.draws import StepDraw, seeded
-from emoji_adapter.training.feedback import Sampler, unnatural, with_others_templates
+from emoji_adapter.training.feedback import Sampler, with_others_templates
 from emoji_adapter.training.loop import train_step
 from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.session import open_session
 from emoji_adapter.types import Face
 
-FEW = FeedbackConfig(share=0.5, steps=3, graded_steps=2, graded_from=0.0, natural_weight=0.0)
+FEW = FeedbackConfig(
+    share=0.5,
+    steps=3,
+    graded_steps=2,
+)
 BATCH = 4
 
 
@@ -170,42 +173,6 @@ def test_a_condition_that_is_dropped_is_not_asked_for(make_session):
     assert session.stage.figures["identity"] > 0
 
 
-def test_what_the_base_would_draw_otherwise_is_found_and_its_gradient_is_no_network_s():
-    """A base that knows the clean picture: the term is the distance to it, whatever the noise was."""
-    diffusion = Diffusion(torch.linspace(0.99, 0.0, 100), "epsilon")
-    clean, wrong = torch.zeros(3, 4, 8, 8), torch.tensor([0.0, 1.0, 2.0]).view(3, 1, 1, 1).expand(3, 4, 8, 8)
-    seen = []
-
-    def base(x, t):
-        seen.append(t)
-        assert not x.requires_grad
-        alpha, sigma = diffusion.levels(t, x)
-        return (x - alpha * clean) / sigma
-
-    latents = (clean + wrong).requires_grad_()
-    term = unnatural(diffusion, base, latents, 0.4, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(term, torch.tensor([0.0, 1.0, 4.0]), atol=1e-4, rtol=1e-4)
-    assert max(t.max() for t in seen) < 40
-    term.sum().backward()
-    torch.testing.assert_close(latents.grad, 2 * wrong / 256, atol=1e-4, rtol=1e-3)
-
-
-def test_the_base_is_asked_without_the_adapter_and_counts_without_a_face(make_session, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        feedback, "unnatural", lambda diffusion, base, latents, *_: asked.append(base) or latents[:, 0, 0, 0]
-    )
-    session = make_session(dataclasses.replace(FEW, share=1.0, natural_weight=2.0), every=0)
-    told = []
-    session.pipe.unet.register_forward_pre_hook(
-        lambda module, arguments, keywords: told.append(keywords["cross_attention_kwargs"]), with_kwargs=True
-    )
-    losses = loss_rows(session)
-    torch.testing.assert_close(session.stage.figures["natural"] * 2, losses.mean().detach())
-    asked[0](torch.zeros(BATCH, 4, 8, 8), torch.zeros(BATCH, dtype=torch.long))
-    assert told[-1] == {"ip_hidden_states": {}}
-
-
 def test_compiled_or_not_the_loss_is_the_same(make_session, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
@@ -225,7 +192,6 @@ def test_another_pack_than_the_sets_is_refused(make_session):
     [
         ({"share": 0.0}, r"feedback.share must lie in"),
         ({"graded_steps": 4}, r"graded_steps must lie between 1 and .* got 4 of 3"),
-        ({"graded_from": 0.9}, r"got 2 of 1"),
         ({"guidance_scale": 0.5}, r"guidance_scale must be at least 1, got 0.5"),
         ({"jitter": -1.0}, r"feedback.jitter must be at least 0"),
     ],

@@ -185,11 +185,6 @@ class FeedbackStage:
             term = smooth_l1_loss(self.critics.teacher(crops), wanted, reduction="none", beta=BETA).mean(1)
             kept = self._counted("expression", term, found, without_expression)
             total = total + feedback.expression_weight * kept
-        if feedback.natural_weight > 0:
-            natural = part.calls_without_adapter(quick)
-            term = unnatural(models.diffusion, natural, latents, feedback.natural_cutoff, draw.generator)
-            self.figures["natural"] = term.detach().mean()
-            total = total + feedback.natural_weight * term
         return total
 
     def _without_gradients(self, unet: Any) -> Any:
@@ -208,7 +203,7 @@ class FeedbackStage:
     def _sampler(self, draw: StepDraw) -> Sampler:
         """With graded steps drawn anew, without a word to the device."""
         feedback = self.config.feedback
-        steps = range(feedback.gradable_steps)
+        steps = range(feedback.steps)
         graded = sorted(steps, key=lambda step: mixed_seed(*draw.numbers, 6, step))[: feedback.graded_steps]
         return Sampler(feedback.steps, frozenset(graded), feedback.guidance_scale)
 
@@ -229,35 +224,6 @@ class FeedbackStage:
             if some:
                 points[row] = torch.from_numpy(np.asarray(some[0].landmarks, np.float32))
         return points, found
-
-
-def unnatural(
-    diffusion: Diffusion,
-    base: Predict,
-    latents: Float[Tensor, "b C h w"],
-    cutoff: float,
-    generator: torch.Generator,
-) -> Float[Tensor, " b"]:
-    """How much of a picture the base model would draw otherwise: mean squared difference to its estimate.
-
-    A little noise is added and the base asked to take it away. Lines that no face has are taken away with it;
-    gradients move the picture there, as score distillation does (Poole et al. 2022, arXiv 2209.14988), not
-    through the network. That little noise leaves who it is and what the face does as they are.
-
-    Args:
-        diffusion: schedule and kind of prediction.
-        base: the network without the adapter.
-        latents: of finished pictures.
-        cutoff: timesteps are drawn below this share of the schedule.
-        generator: of noise and timesteps.
-    """
-    limit = max(1, round(cutoff * len(diffusion)))
-    t = torch.randint(limit, (len(latents),), generator=generator, device=latents.device)
-    noise = torch.randn(latents.shape, generator=generator, device=latents.device)
-    with torch.no_grad():
-        x_t = diffusion.noisy(latents, noise, t)
-        clean = diffusion.clean(x_t, base(x_t, t).float(), t)
-    return (latents - clean).square().mean((1, 2, 3))
 
 
 def with_others_templates(rows: Rows, where: Tensor) -> Rows:

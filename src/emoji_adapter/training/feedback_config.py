@@ -30,20 +30,14 @@ class FeedbackConfig:
     steps: int = 8
     """Steps of the drawing."""
     graded_steps: int = 3
-    """How many of them, drawn anew each time, gradients flow to."""
-    graded_from: float = 0.35
-    """Only steps at or above this share of the schedule do. Late ones would learn to paint over what is
+    """How many of them, drawn anew each time, gradients flow to. Late ones, too: what a face does is drawn
     there."""
     guidance_scale: float = 1.5
     """Classifier-free guidance of the drawing; 1 is without, and takes half the time."""
-    identity_weight: float = 1.5
+    identity_weight: float = 2.0
     """Weight of 1 - cos(picture, identity photo)."""
-    expression_weight: float = 8.0
+    expression_weight: float = 16.0
     """Weight of the mean difference of the picture's blendshapes and the template's."""
-    natural_weight: float = 0.0
-    """Weight of what the base model would draw otherwise, see `unnatural`. High ones blur: above 1 is much."""
-    natural_cutoff: float = 0.4
-    """Noise for it is drawn below this share of the schedule: more would undo expression and identity."""
     jitter: float = 0.05
     """How far the landmarks are moved before the networks look, standard deviation in distances of the eyes:
     a pattern that pleases them at one place only is no expression."""
@@ -66,10 +60,9 @@ class FeedbackConfig:
         return self.expression_weight > 0
 
     def __post_init__(self) -> None:
-        for name in ("share", "natural_cutoff"):
-            if not 0 < getattr(self, name) <= 1:
-                raise InputError(f"feedback.{name} must lie in (0, 1], got {getattr(self, name)}.")
-        for name in ("identity_weight", "expression_weight", "natural_weight", "jitter"):
+        if not 0 < self.share <= 1:
+            raise InputError(f"feedback.share must lie in (0, 1], got {self.share}.")
+        for name in ("identity_weight", "expression_weight", "jitter"):
             if getattr(self, name) < 0:
                 raise InputError(f"feedback.{name} must be at least 0, got {getattr(self, name)}.")
         if not 0 <= self.detector_threshold <= 1:
@@ -78,13 +71,8 @@ class FeedbackConfig:
             )
         if self.guidance_scale < 1:
             raise InputError(f"feedback.guidance_scale must be at least 1, got {self.guidance_scale}.")
-        if not 1 <= self.graded_steps <= self.gradable_steps:
+        if not 1 <= self.graded_steps <= self.steps:
             raise InputError(
-                "feedback.graded_steps must lie between 1 and the number of steps from feedback.graded_from, "
-                f"got {self.graded_steps} of {self.gradable_steps}."
+                "feedback.graded_steps must lie between 1 and feedback.steps, "
+                f"got {self.graded_steps} of {self.steps}."
             )
-
-    @property
-    def gradable_steps(self) -> int:
-        """How many steps, the first ones, may get gradients."""
-        return sum(left / self.steps >= self.graded_from for left in range(1, self.steps + 1))

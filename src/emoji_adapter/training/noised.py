@@ -63,10 +63,6 @@ class Noised:
         """The U-Net with the conditions of these rows."""
         return lambda x, t: predict(models, x, t, self.text, self.keys_values, self.pooled)
 
-    def calls_without_adapter(self, models: StepModels) -> Predict:
-        """The U-Net with the text of these rows alone."""
-        return lambda x, t: predict(models, x, t, self.text, {}, self.pooled)
-
     def diffusion_loss(
         self, models: StepModels, predicted: Float[Tensor, "b C h w"], config: TrainingConfig
     ) -> Float[Tensor, " b"]:
