@@ -12,7 +12,7 @@ image = pipe(
     identity_image=assets / "identity_2.png",
     expression=assets / "expression_3.png",
     num_inference_steps=25,
-    guidance_scale=2.0,
+    guidance_scale=1.4,
 ).images[0]
 Path("out").mkdir(exist_ok=True)
 image.save("out/01_text_to_portrait.png")

@@ -20,7 +20,7 @@ for identity in (0.0, 0.5, 1.0):
             identity_image=assets / "identity_3.png",
             expression=assets / "expression_1.png",
             num_inference_steps=20,
-            guidance_scale=2.0,
+            guidance_scale=1.4,
             generator=torch.Generator().manual_seed(0),
         ).images
     rows.append(row)

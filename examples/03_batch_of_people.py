@@ -16,7 +16,7 @@ images = pipe(
     identity_embeds=identities,
     expression_embeds=expressions,
     num_inference_steps=20,
-    guidance_scale=2.0,
+    guidance_scale=1.4,
 ).images
 Path("out").mkdir(exist_ok=True)
 for number, image in enumerate(images, 1):

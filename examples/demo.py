@@ -33,7 +33,7 @@ def main() -> None:
         identity_image=people[0],
         expression=templates[0],
         num_inference_steps=arguments.steps,
-        guidance_scale=2.0,
+        guidance_scale=1.4,
         generator=torch.Generator().manual_seed(0),
     ).images[0]
     portrait.resize((512, 512), Image.Resampling.LANCZOS).save(arguments.out / "portrait.png")
@@ -49,7 +49,7 @@ def main() -> None:
             identity_embeds=identity.expand(len(templates), -1),
             expression_embeds=expressions,
             num_inference_steps=arguments.steps,
-            guidance_scale=2.0,
+            guidance_scale=1.4,
             generator=[torch.Generator().manual_seed(1) for _ in templates],
         ).images
         rows.append([person, *images])

@@ -30,7 +30,7 @@ def command(
     expressions: Annotated[int, typer.Option(min=1, help="Test expressions.")] = 8,
     styles: Annotated[int, typer.Option(min=1, help="Styles.")] = 2,
     steps: StepsOption = 25,
-    guidance: GuidanceOption = 2.0,
+    guidance: GuidanceOption = 1.4,
     batch: BatchOption = None,
     keep: Annotated[
         Path | None, typer.Option(help="Folder that keeps what is drawn: an interrupted table goes on.")

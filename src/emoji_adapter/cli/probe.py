@@ -19,7 +19,7 @@ def command(
     expressions: Annotated[int, typer.Option(min=1, help="Test expressions.")] = 6,
     styles: Annotated[int, typer.Option(min=1, help="Styles.")] = 2,
     steps: StepsOption = 15,
-    guidance: GuidanceOption = 2.0,
+    guidance: GuidanceOption = 1.4,
     batch: BatchOption = None,
     least: Annotated[
         float, typer.Option(help="Least expression of a layer, as a share of the strongest.")

@@ -123,7 +123,7 @@ class PreviewConfig:
     """Columns of a block; the identity stage draws as many seeds instead."""
     steps: int = 20
     """Denoising steps of a preview."""
-    guidance_scale: float = 2.0
+    guidance_scale: float = 1.4
     """Classifier-free guidance of a preview."""
 
 

@@ -72,7 +72,7 @@ class IdiConfig:
     nothing to do with the template's."""
     steps: int = 25
     """Denoising steps."""
-    guidance: float = 2.0
+    guidance: float = 1.4
     """Classifier-free guidance scale."""
     identity_scale: float = 1.0
     """Strength of the identity branch while rendering."""
