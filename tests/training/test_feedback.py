@@ -1,22 +1,27 @@
 """Feedback on tiny models: it draws as the pipeline does, what learns from it, what counts."""
 
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from safetensors.torch import load_file
 
 import tiny
 import tiny_prepared
 from emoji_adapter.errors import DataError, InputError
+from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training.config import DropConfig, FeedbackConfig
 from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.feedback import Sampler, with_others_templates
-from emoji_adapter.training.loop import train_step
+from emoji_adapter.training.loop import train, train_step
 from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.session import open_session
+from emoji_adapter.training.state import checkpoints
 from emoji_adapter.types import Face
 
 FEW = FeedbackConfig(
@@ -171,6 +176,30 @@ def test_a_condition_that_is_dropped_is_not_asked_for(make_session):
     loss_rows(session)
     assert session.stage.figures["expression"] == 0
     assert session.stage.figures["identity"] > 0
+
+
+def test_a_run_interrupted_and_resumed_ends_with_the_same_weights(
+    settings, start, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(FaceAnalyzer, "detect", lambda analyzer, picture: Finder().detect(picture))
+    run = settings(
+        stage="feedback", start=start, feedback=FEW, steps=2, batch=2, checkpoint_every=1, log_every=1
+    )
+    train(run, data, tmp_path / "reference", device="cpu")
+
+    def interrupt(step, of, line):
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, data, tmp_path / "run", device="cpu", progress=interrupt)
+    train(run, data, tmp_path / "run", resume=True, device="cpu")
+    last, reference = (
+        load_file(checkpoints(tmp_path / name / "checkpoints")[-1]) for name in ("run", "reference")
+    )
+    assert [name for name in reference if not torch.equal(last[name], reference[name])] == []
+    line = (tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1]
+    assert all(f'"{name}"' in line for name in ("diffusion", "found", "identity", "expression"))
 
 
 def test_compiled_or_not_the_loss_is_the_same(make_session, monkeypatch):

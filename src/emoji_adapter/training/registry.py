@@ -35,12 +35,12 @@ def make_stage(config: TrainingConfig, meta: PreparedMeta, device: torch.device)
     if config.stage == "ica":
         return ICAStage(config, Critics.load(config.ica, meta, device))
     if config.stage == "feedback":
-        feedback = config.feedback
+        feedback, side = config.feedback, config.feedback.detector_size
         analyzer = FaceAnalyzer(
             feedback.pack,
             threads=1,
             det_thresh=feedback.detector_threshold,
-            det_size=None if feedback.detector_size is None else (feedback.detector_size,) * 2,
+            det_size=None if side is None else (side, side),
         )
         return FeedbackStage(config, Critics.load(feedback, meta, device), analyzer)
     return STAGES[config.stage](config)
