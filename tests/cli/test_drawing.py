@@ -20,8 +20,8 @@ def test_a_batch_that_nobody_names_depends_on_the_device(batch, device, wanted):
     ("command", "defaults"),
     [
         (accept.command, (25, 3.0, 4, "auto")),
-        (evaluate.command, (25, 2.0, None, "auto")),
-        (probe.command, (15, 2.0, None, "auto")),
+        (evaluate.command, (25, 1.4, None, "auto")),
+        (probe.command, (15, 1.4, None, "auto")),
     ],
 )
 def test_each_command_keeps_its_own_defaults(command, defaults):
