@@ -72,13 +72,13 @@ class Album:
             shop.out / "checkpoint" / "text_encoder", dtype=torch.float32
         )
         self.encoder.to(shop.device).eval().requires_grad_(False)
-        tokenizer = CLIPTokenizer.from_pretrained(shop.out / "checkpoint" / "tokenizer")
+        self.tokenizer = CLIPTokenizer.from_pretrained(shop.out / "checkpoint" / "tokenizer")
         vae = (
             AutoencoderKL.from_pretrained(shop.out / "checkpoint" / "vae", torch_dtype=torch.float32)
             .to(shop.device)
             .eval()
         )
-        generator, latents, tokens = stream("train", "album", shop.seed, shop.device), [], []
+        generator, latents, texts = stream("train", "album", shop.seed, shop.device), [], []
         weights = []
         for start in range(0, count, 500):
             parameters = sample(min(500, count - start), generator)
@@ -89,20 +89,22 @@ class Album:
             side = latents[-1].shape[-1]
             pixels = shop.size / side
             weights.append(face_weight(drawn.landmarks.float(), side, side, pixels, FACE_WEIGHT).half())
-            tokens.append(tokenize(tokenizer, captions(parameters.to("cpu"), start, describe=DESCRIBE)))
+            texts += captions(parameters.to("cpu"), start, describe=DESCRIBE)
         self.latents, self.weights = torch.cat(latents), torch.cat(weights)
-        unique, self.which = torch.unique(torch.cat(tokens), dim=0, return_inverse=True)
-        self.which = self.which.to(shop.device)
-        self.states = torch.cat(
-            [self.encoder(part.to(shop.device)).last_hidden_state.half() for part in unique.split(512)]
-        )
-        self.nothing = self.encoder(tokenize(tokenizer, [""]).to(shop.device)).last_hidden_state.half()
+        self.states, self.nothing = self.encode(texts), self.encode([""])
+
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> Tensor:
+        """Text states, (texts, 77, width), in half precision."""
+        parts = tokenize(self.tokenizer, texts).split(512)
+        device = self.encoder.device
+        return torch.cat([self.encoder(part.to(device)).last_hidden_state.half() for part in parts])
 
     def batch(self, size: int, generator: torch.Generator, drop: float = 0.1) -> tuple[Tensor, ...]:
         """Latents (size, channels, 16, 16), weights (size, 1, 16, 16) and text states (size, 77, width)."""
         rows = torch.randint(len(self.latents), (size,), generator=generator, device=generator.device)
         dropped = torch.rand(size, 1, 1, generator=generator, device=generator.device) < drop
-        text = torch.where(dropped, self.nothing, self.states[self.which[rows]])
+        text = torch.where(dropped, self.nothing, self.states[rows])
         return self.latents[rows].float(), self.weights[rows].float(), text.float()
 
 
