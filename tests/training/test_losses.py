@@ -46,6 +46,15 @@ def test_clean_undoes_noising_given_the_true_target(prediction):
     )
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_who_knows_the_picture_says_the_target(prediction):
+    diffusion = Diffusion.from_scheduler(schedule(prediction, zero_snr=False))
+    x_0, eps, _ = tensors()
+    t = torch.tensor([300, 500, 800, 999])
+    told = diffusion.informed(diffusion.noisy(x_0, eps, t), x_0, t)
+    torch.testing.assert_close(told, diffusion.target(x_0, eps, t), atol=1e-4, rtol=1e-4)
+
+
 def test_at_zero_terminal_snr_the_input_is_pure_noise_and_the_target_minus_the_picture():
     diffusion = Diffusion.from_scheduler(schedule())
     x_0, eps, _ = tensors()

@@ -14,7 +14,8 @@ command = typer.Typer(no_args_is_help=True, help="Draw people, and make the micr
 def render(
     out: Annotated[Path, typer.Option(help="Folder to make; one sub-folder a person.")],
     people: Annotated[int, typer.Option(min=1, help="Number of people.")] = 64,
-    per_person: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 4,
+    per_person: Annotated[int, typer.Option(min=1, help="Sittings of each.")] = 4,
+    takes: Annotated[int, typer.Option(min=1, help="Pictures of a sitting: other expressions.")] = 1,
     split: Annotated[
         Literal["train", "test"], typer.Option(help="People that training draws, or never.")
     ] = "train",
@@ -26,7 +27,7 @@ def render(
     from emoji_adapter.cli.progress import progress
     from emoji_adapter.microworld.gallery import Gallery, write_gallery
 
-    gallery = Gallery(people=people, per_person=per_person, split=split, seed=seed, size=size)
+    gallery = Gallery(people=people, per_person=per_person, takes=takes, split=split, seed=seed, size=size)
     with progress() as bar:
         task = bar.add_task("drawing", total=len(gallery))
         write_gallery(gallery, out, device=resolve_device(device), advance=lambda n: bar.advance(task, n))

@@ -1,8 +1,9 @@
 """A prepared set in memory, and rows drawn from it by a generator: no state and no loader processes."""
 
+import functools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor
 
 from emoji_adapter.data.captions import CaptionEmbeddings, read_captions
+from emoji_adapter.data.folder import TAKE, sitting_of
 from emoji_adapter.data.manifest import MANIFEST, PictureRecord, PreparedMeta, read_lines, read_meta
 from emoji_adapter.data.shards import read_tensors, shard_path
 from emoji_adapter.errors import DataError
@@ -69,6 +71,7 @@ class PreparedSet:
         landmarks: float32, from the manifest, see `data.manifest.PictureRecord`.
         captions: text embeddings.
         people: who is who.
+        sittings: which pictures are takes of one sitting, see `data.folder.TAKE`.
     """
 
     meta: PreparedMeta
@@ -79,6 +82,7 @@ class PreparedSet:
     landmarks: Float[Tensor, "N 5 2"]
     captions: CaptionEmbeddings
     people: "People"
+    sittings: "People"
 
     @classmethod
     def load(cls, folder: str | Path) -> "PreparedSet":
@@ -101,13 +105,16 @@ class PreparedSet:
             )
         landmarks = torch.tensor([record.landmarks for record in records], dtype=torch.float32)
         people = People.of([record.person for record in records])
+        sittings = People.of([sitting_of(record.id) for record in records])
         if meta.alone:
             logger.warning(
                 "%d of %d pictures are alone of their person: their identity photo is the target itself.",
                 meta.alone,
                 meta.pictures,
             )
-        return cls(meta=meta, landmarks=landmarks, captions=captions, people=people, **tensors)
+        return cls(
+            meta=meta, landmarks=landmarks, captions=captions, people=people, sittings=sittings, **tensors
+        )
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -122,19 +129,35 @@ class PreparedSet:
         """Return the set on another device."""
         given = {name: tensor for name, tensor in vars(self.captions).items() if tensor is not None}
         captions = CaptionEmbeddings(**{name: tensor.to(device) for name, tensor in given.items()})
-        people = People(**{name: tensor.to(device) for name, tensor in vars(self.people).items()})
+        groups = {name: getattr(self, name).to(device) for name in ("people", "sittings")}
         names = ("latents", "identity", "crops", "blendshapes", "landmarks")
         tensors = {name: getattr(self, name).to(device) for name in names}
-        return replace(self, captions=captions, people=people, **tensors)
+        return replace(self, captions=captions, **groups, **tensors)
 
-    def sample(self, batch: int, generator: Generator) -> Rows:
+    def sample(self, batch: int, generator: Generator, *, takes: bool = False) -> Rows:
         """Draw rows evenly, with replacement; the result depends on the generator's state only.
 
         Args:
             batch: rows.
             generator: on the set's device.
+            takes: draw pairs, one after the other: a picture, and another of the same sitting.
+
+        Raises:
+            DataError: pairs are asked for, and no picture has another of its sitting, or `batch` is odd.
         """
-        index = torch.randint(len(self), (batch,), generator=generator, device=self.device)
+        if not takes:
+            index = torch.randint(len(self), (batch,), generator=generator, device=self.device)
+            return self.rows(index, self.people.another(index, generator))
+        several = self.sittings.several
+        if batch % 2 or not len(several):
+            raise DataError(
+                f"Pairs of takes are drawn: an even batch is needed, got {batch}, and pictures of the same "
+                f"sitting, named PERSON/SITTING{TAKE}TAKE.png, of which this set has {len(several)}. Prepare "
+                "frames of films, or what `emoji-adapter microworld render --takes 2` draws."
+            )
+        place = torch.randint(len(several), (batch // 2,), generator=generator, device=self.device)
+        first = several[place]
+        index = torch.stack([first, self.sittings.another(first, generator)], dim=1).flatten()
         return self.rows(index, self.people.another(index, generator))
 
     def rows(self, index: Int[Tensor, " B"], photo: Int[Tensor, " B"]) -> Rows:
@@ -160,7 +183,7 @@ class PreparedSet:
 
 @dataclass(frozen=True)
 class People:
-    """Rows grouped by person.
+    """Rows grouped by person, or by whatever has a name.
 
     Attributes:
         order: [N] rows, those of one person side by side.
@@ -204,6 +227,15 @@ class People:
     def alone(self) -> int:
         """Rows whose person has no other."""
         return int((self.count == 1).sum())
+
+    @functools.cached_property
+    def several(self) -> Int[Tensor, " n"]:
+        """Rows that have others of their group."""
+        return (self.count > 1).nonzero()[:, 0]
+
+    def to(self, device: torch.device | str) -> "People":
+        """The same groups on another device."""
+        return People(**{item.name: getattr(self, item.name).to(device) for item in fields(self)})
 
 
 def check_models(

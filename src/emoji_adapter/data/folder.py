@@ -9,6 +9,14 @@ from emoji_adapter.errors import DataError
 from emoji_adapter.faces.images import ImageSource
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+TAKE = "~"
+"""Between the name of a sitting and that of a picture of it: `PERSON/clip7~003.png`. Pictures of one sitting
+differ in the expression alone, or nearly so, as frames of one film do."""
+
+
+def sitting_of(picture: str) -> str:
+    """The sitting that a picture belongs to, by its id: one of its own without a `TAKE`."""
+    return picture.rpartition(TAKE)[0] or picture
 
 
 @dataclass(frozen=True)

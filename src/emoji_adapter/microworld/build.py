@@ -31,9 +31,8 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "second_recogniser": ("faces:build_second_recogniser", ()),
     "scene_judge": ("judges:build_scene", ()),
     "denoiser": ("denoiser:build", ("text", "autoencoder")),
-    "following": ("following:build", ("denoiser", "recogniser", "detector", "teacher")),
     "swapper": ("faces:build_swapper", ("recogniser",)),
-    "community": ("community:build", ("following",)),
+    "community": ("community:build", ("denoiser",)),
 }
 """Stage -> function in `stages`, and the stages that must be done before."""
 

@@ -60,6 +60,8 @@ def caption(parameters: FaceParameters, row: int, dice: random.Random, *, descri
         if dice.random() < 0.92
         else []
     )
+    if dice.random() < describe:
+        rest.append(" ".join(_some(person_words(parameters.identity[row]), dice)))
     if parameters.accessory[row] > 0:
         rest.append(_WEARING[ACCESSORIES[int(parameters.accessory[row])]])
     if dice.random() < (describe or 0.5):
@@ -68,8 +70,6 @@ def caption(parameters: FaceParameters, row: int, dice: random.Random, *, descri
     if dice.random() < describe:
         parts_of_face = part_words(parameters.expression[row])
         rest.extend(parts_of_face if dice.random() < 0.7 else _some(parts_of_face, dice))
-    if dice.random() < describe:
-        rest.append(" ".join(_some(person_words(parameters.identity[row]), dice)))
     dice.shuffle(rest)
     return ", ".join(parts + rest)
 
@@ -81,9 +81,11 @@ def _some(words: list[str], dice: random.Random) -> list[str]:
 
 
 def captions(parameters: FaceParameters, seed: int, *, describe: float = 0.0) -> list[str]:
-    """A caption for every picture of a batch."""
-    dice = random.Random(seed)
-    return [caption(parameters, row, dice, describe=describe) for row in range(len(parameters))]
+    """A caption for every picture of a batch; pictures in the same row of two batches are worded alike."""
+    return [
+        caption(parameters, row, random.Random(seed * 1_000_003 + row), describe=describe)
+        for row in range(len(parameters))
+    ]
 
 
 def contradiction(expression: Float[Tensor, " drawn"], dice: random.Random) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from emoji_adapter.data.folder import TAKE
 from emoji_adapter.errors import InputError
 from emoji_adapter.microworld.captions import captions
 from emoji_adapter.microworld.drawing import draw
@@ -26,7 +27,8 @@ class Gallery:
 
     Attributes:
         people: number of people.
-        per_person: pictures of each; everything but the identity differs between them.
+        per_person: sittings of each; everything but the identity differs between them.
+        takes: pictures of each sitting; only the expression differs between them.
         split: which side of the train-test border.
         seed: of everything.
         size: side of the pictures in pixels.
@@ -34,22 +36,29 @@ class Gallery:
 
     people: int
     per_person: int
+    takes: int = 1
     split: Split = "train"
     seed: int = 0
     size: int = 64
 
     def __len__(self) -> int:
-        return self.people * self.per_person
+        return self.people * self.per_person * self.takes
 
     def parameters(self) -> FaceParameters:
-        """The numbers of every picture, person by person."""
-        identity = people(self.split, self.people, self.seed).repeat_interleave(self.per_person, dim=0)
-        return pictures(self.split, len(self), self.seed).replace(identity=identity)
+        """The numbers of every picture, person by person and sitting by sitting."""
+        identity = people(self.split, self.people, self.seed)
+        drawn = pictures(self.split, len(self), self.seed)
+        sitting = torch.arange(len(self)) // self.takes * self.takes
+        return drawn.index(sitting).replace(
+            identity=identity.repeat_interleave(self.per_person * self.takes, dim=0),
+            expression=drawn.expression,
+        )
 
     def stem(self, row: int) -> str:
-        """Path of a picture below the gallery's folder, without its ending."""
-        person, number = divmod(row, self.per_person)
-        return f"person_{person:05d}/{number:04d}"
+        """Path of a picture below the gallery's folder, without its ending; takes end in `~` and a number."""
+        sitting, take = divmod(row, self.takes)
+        person, number = divmod(sitting, self.per_person)
+        return f"person_{person:05d}/{number:04d}" + (f"{TAKE}{take}" if self.takes > 1 else "")
 
 
 def write_gallery(
@@ -59,7 +68,7 @@ def write_gallery(
     device: torch.device | str = "cpu",
     advance: Callable[[int], object] = lambda count: None,
 ) -> None:
-    """Draw a gallery: a sub-folder a person, `0000.png` with its caption in `0000.txt`.
+    """Draw a gallery: a sub-folder a person, `0000.png` (or `0000~0.png`), its caption in `0000.txt`.
 
     Args:
         gallery: what to draw.
@@ -88,7 +97,7 @@ def _write(
     parameters = gallery.parameters()
     texts = captions(parameters, gallery.seed)
     for person in range(gallery.people):
-        (folder / gallery.stem(person * gallery.per_person)).parent.mkdir(parents=True)
+        (folder / gallery.stem(person * gallery.per_person * gallery.takes)).parent.mkdir(parents=True)
 
     def write(row: int, picture: np.ndarray) -> None:
         stem = folder / gallery.stem(row)

@@ -10,6 +10,7 @@ from emoji_adapter.config import load_config, recipe_path, to_mapping
 from emoji_adapter.errors import InputError
 from emoji_adapter.training.feedback_config import FeedbackConfig as FeedbackConfig
 from emoji_adapter.training.ica_config import ICAConfig as ICAConfig
+from emoji_adapter.training.takes_config import TakesConfig as TakesConfig
 
 HARMLESS = frozenset(
     {
@@ -131,10 +132,11 @@ class PreviewConfig:
 class TrainingConfig:
     """Everything that decides a run; on a CPU the same settings and data give the same weights."""
 
-    stage: Literal["identity", "expression", "ica", "feedback", "stock_identity", "stock_expression"]
+    stage: Literal["identity", "expression", "takes", "ica", "feedback", "stock_identity", "stock_expression"]
     """What is trained: the identity branch; the expression branch beside a frozen identity branch; the latter
-    with the identity of clean-image estimates aligned, see `training.ica`; a trained adapter on its own
-    pictures, see `training.feedback`; or either branch by itself as IP-Adapter does, see `training.stock`."""
+    on pairs of takes, see `training.takes`, or with the identity of clean-image estimates aligned, see
+    `training.ica`; a trained adapter on its own pictures, see `training.feedback`; or either branch by itself
+    as IP-Adapter does, see `training.stock`."""
     recipe: str = "custom"
     """Name recorded in the adapter's metadata."""
     checkpoint: str = "micro"
@@ -189,6 +191,8 @@ class TrainingConfig:
     """Conditions that are left out."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """Changes to the template pictures."""
+    takes: TakesConfig = field(default_factory=TakesConfig)
+    """The takes stage."""
     ica: ICAConfig = field(default_factory=ICAConfig)
     """The ICA stage."""
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
@@ -238,6 +242,7 @@ class TrainingConfig:
             raise InputError(f"ema must lie in [0, 1), got {self.ema}.")
         before = {
             "expression": "identity",
+            "takes": "identity",
             "ica": "expression",
             "feedback": "expression",
             "stock_expression": "stock_identity",

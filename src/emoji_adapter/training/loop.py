@@ -131,7 +131,8 @@ def _forward(session: Session, number: int) -> Tensor:
     """Loss of a forward pass of the current step; draws come from (seed, step, process, number)."""
     config = session.config
     numbers = (config.seed, session.state.step, session.accelerator.process_index, number)
-    rows = session.data.sample(config.batch, seeded(session.rows_generator, *numbers, 0)).to(session.device)
+    chance = seeded(session.rows_generator, *numbers, 0)
+    rows = session.data.sample(config.batch, chance, takes=config.stage == "takes").to(session.device)
     draw = StepDraw(seeded(session.generator, *numbers, 1), numbers)
     with session.autocast():
         return session.stage.loss(session.models, rows, draw).mean()

@@ -75,6 +75,16 @@ class Diffusion:
         alpha, sigma = self.levels(t, x_0)
         return alpha * eps - sigma * x_0
 
+    def informed(
+        self, x_t: Float[Tensor, "B C h w"], x_0: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B C h w"]:
+        """What the network should say of x_t if it knew x_0: `target` of the noise that leads from x_0 there.
+
+        The inverse of `clean`; without noise (abar_t = 1) there is none.
+        """
+        alpha, sigma = self.levels(t, x_t)
+        return self.target(x_0, (x_t - alpha * x_0) / sigma, t)
+
     def clean(
         self, x_t: Float[Tensor, "B C h w"], predicted: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:

@@ -10,10 +10,12 @@ from emoji_adapter.training.feedback import FeedbackStage
 from emoji_adapter.training.ica import ICAStage
 from emoji_adapter.training.stages import ExpressionStage, IdentityStage, Stage
 from emoji_adapter.training.stock import StockExpressionStage, StockIdentityStage
+from emoji_adapter.training.takes import TakesStage
 
 STAGES = {
     "identity": IdentityStage,
     "expression": ExpressionStage,
+    "takes": TakesStage,
     "stock_identity": StockIdentityStage,
     "stock_expression": StockExpressionStage,
 }

@@ -20,13 +20,15 @@ from emoji_adapter.microworld.fit import Workshop, fit
 from emoji_adapter.microworld.splits import stream
 from emoji_adapter.microworld.stages.autoencoder import CHANNELS
 from emoji_adapter.microworld.stages.language import DESCRIBE, WIDTH, save_half, tokenize
-from emoji_adapter.renderer.parameters import sample
+from emoji_adapter.renderer.parameters import FaceParameters, sample
 
 PICTURES = {"cuda": 160_000, "cpu": 40_000}
 """Distinct training pictures at the most, by device; fewer when the recipe looks at fewer."""
 SHIFT, FACE_WEIGHT = 2.0, 6.0
 """Half of the timesteps lie above 1000 SHIFT / (1 + SHIFT) = 667, where captions tell most; eyes and mouth
 weigh more, since all that an expression changes lies there (both our choice, see ADR 9)."""
+TAKES_WEIGHT, TAKES_BAND = 1.0, (450, 980)
+"""Weight of `difference_loss`, and its timesteps: there noise hides what a face does, but not the face."""
 
 
 def make_unet(size: int) -> UNet2DConditionModel:
@@ -60,9 +62,11 @@ def silence_residuals(unet: UNet2DConditionModel) -> None:
 class Album:
     """Latents of many pictures and the text states of their captions, ready on the device.
 
+    Pictures come in pairs that differ in the expression alone, see `difference_loss`.
+
     Args:
         shop: where the finished autoencoder and text encoder lie.
-        count: how many pictures.
+        count: how many pictures, rounded up to pairs.
         look: changes each picture before it is encoded.
     """
 
@@ -80,8 +84,13 @@ class Album:
         )
         generator, latents, texts = stream("train", "album", shop.seed, shop.device), [], []
         weights = []
-        for start in range(0, count, 500):
-            parameters = sample(min(500, count - start), generator)
+        for start in range(0, (count + 1) // 2, 250):
+            half = min(250, (count + 1) // 2 - start)
+            parameters = sample(half, generator)
+            other = parameters.replace(expression=sample(half, generator).expression)
+            worded = [captions(p.to("cpu"), start, describe=DESCRIBE) for p in (parameters, other)]
+            texts += [text for pair in zip(*worded, strict=True) for text in pair]
+            parameters = FaceParameters.cat([parameters, other]).index(_side_by_side(half, shop.device))
             with shop.autocast():
                 drawn = shop.render(parameters)
                 picture = look(drawn.image) if look else drawn.image
@@ -89,7 +98,6 @@ class Album:
             side = latents[-1].shape[-1]
             pixels = shop.size / side
             weights.append(face_weight(drawn.landmarks.float(), side, side, pixels, FACE_WEIGHT).half())
-            texts += captions(parameters.to("cpu"), start, describe=DESCRIBE)
         self.latents, self.weights = torch.cat(latents), torch.cat(weights)
         self.states, self.nothing = self.encode(texts), self.encode([""])
 
@@ -101,11 +109,23 @@ class Album:
         return torch.cat([self.encoder(part.to(device)).last_hidden_state.half() for part in parts])
 
     def batch(self, size: int, generator: torch.Generator, drop: float = 0.1) -> tuple[Tensor, ...]:
-        """Latents (size, channels, 16, 16), weights (size, 1, 16, 16) and text states (size, 77, width)."""
-        rows = torch.randint(len(self.latents), (size,), generator=generator, device=generator.device)
-        dropped = torch.rand(size, 1, 1, generator=generator, device=generator.device) < drop
+        """Pairs, one after the other, `size` an even number; the caption is dropped from both or from none.
+
+        Returns:
+            Latents (size, channels, 16, 16), weights (size, 1, 16, 16) and text states (size, 77, width).
+        """
+        device, pairs = generator.device, size // 2
+        first = 2 * torch.randint(len(self.latents) // 2, (pairs,), generator=generator, device=device)
+        rows = torch.stack([first, first + 1], dim=1).flatten()
+        dropped = torch.rand(pairs, generator=generator, device=device) < drop
+        dropped = dropped.repeat_interleave(2)[:, None, None]
         text = torch.where(dropped, self.nothing, self.states[rows])
         return self.latents[rows].float(), self.weights[rows].float(), text.float()
+
+
+def _side_by_side(half: int, device: torch.device) -> Tensor:
+    """Rows of two batches of `half`, one after the other, as pairs."""
+    return torch.arange(2 * half, device=device).reshape(2, half).T.flatten()
 
 
 def diffusion_loss(
@@ -125,6 +145,40 @@ def diffusion_loss(
     return (weight * (predicted - target).square()).mean()
 
 
+def difference_loss(
+    unet: UNet2DConditionModel,
+    scheduler: DDIMScheduler,
+    latents: Tensor,
+    weight: Tensor,
+    text: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """How far the captions of a pair move the estimates of x_0 apart, against how far they should.
+
+    The network sees the same x_t twice, the noised mean of both pictures, which tells neither expression, and
+    the two captions. All else cancels in the difference; in the usual loss it is a per cent or two, lost
+    in the noise of the rest (our choice, ADR 15). v = (alpha x_t - x_0) / sigma, so v differs by
+    -(x_0 - x_0') / sigma.
+
+    Args:
+        unet: with its conditions' width.
+        scheduler: of the noise.
+        latents: (size, channels, 16, 16), pairs one after the other.
+        weight: (size, 1, 16, 16).
+        text: (size, 77, width).
+        generator: of noise and timesteps.
+    """
+    first, second = latents[::2], latents[1::2]
+    noise = torch.randn(first.shape, generator=generator, device=latents.device)
+    low, high = TAKES_BAND
+    t = torch.randint(low, high, (len(first),), generator=generator, device=latents.device)
+    noisy = scheduler.add_noise((first + second) / 2, noise, t).repeat_interleave(2, 0)
+    predicted = unet(noisy.to(unet.dtype), t.repeat_interleave(2), text.to(unet.dtype)).sample.float()
+    sigma = (1 - scheduler.alphas_cumprod[t]).sqrt()[:, None, None, None]
+    apart = predicted[::2] - predicted[1::2] + (first - second) / sigma
+    return ((weight[::2] + weight[1::2]) / 2 * apart.square()).mean()
+
+
 def build(shop: Workshop) -> None:
     """Train the U-Net on the finished latents and text states and complete the checkpoint folder."""
     unet, scheduler = make_unet(shop.size), make_scheduler()
@@ -140,7 +194,9 @@ def build(shop: Workshop) -> None:
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(shop.device)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
-        return diffusion_loss(unet, scheduler, *album.batch(batch, generator), generator)
+        usual = diffusion_loss(unet, scheduler, *album.batch(batch // 2, generator), generator)
+        pairs = album.batch(batch // 2, generator, drop=0.0)
+        return usual + TAKES_WEIGHT * difference_loss(unet, scheduler, *pairs, generator)
 
     trained = fit(shop, "denoiser", unet, loss)
     save_half(trained, shop.out / "checkpoint" / "unet")
