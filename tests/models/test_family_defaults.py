@@ -1,4 +1,7 @@
-"""Sizes of a default adapter for the true U-Nets, which are built without memory."""
+"""Sizes, layers and cost of a default adapter for the true U-Nets, which are built without memory."""
+
+import importlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,39 +9,98 @@ from diffusers import UNet2DConditionModel
 
 import tiny
 from emoji_adapter.models.adapter import EmojiAdapter
+from emoji_adapter.models.family_defaults import fresh_config
+from emoji_adapter.models.layers import cross_attention_layers
 from true_unets import CONFIGS
+
+SD2 = {
+    "cross_attention_dim": 1024,
+    "attention_head_dim": (5, 10, 20, 20),
+    "use_linear_projection": True,
+    "sample_size": 96,
+}
+TRUE = CONFIGS | {"sd2": CONFIGS["sd15"] | SD2}
+
+
+def true_unet(family, **changes):
+    with torch.device("meta"):
+        return UNet2DConditionModel(**TRUE[family] | changes)
 
 
 @pytest.mark.parametrize(
-    ("family", "limit", "wanted"),
-    [("sd15", 60, 27_362_944), ("sdxl", 160, 70_208_896)],
+    ("family", "limit", "wanted", "layers"),
+    [
+        ("sd15", 60, 29_322_880, (11, 11)),
+        ("sd2", 60, 29_628_800, (11, 11)),
+        ("sdxl", 160, 76_500_352, (40, 36)),
+    ],
 )
-def test_the_default_dual_adapter_is_small_and_acts_everywhere(family, limit, wanted):
+def test_the_default_dual_adapter_is_small_and_acts_in_down_mid_and_up(family, limit, wanted, layers):
+    unet = true_unet(family)
     with torch.device("meta"):
-        adapter = EmojiAdapter.for_unet(UNet2DConditionModel(**CONFIGS[family]))
+        adapter = EmojiAdapter.for_unet(unet)
     count = sum(parameter.numel() for parameter in adapter.parameters())
     assert count == wanted
     assert 2 * count <= limit * 1e6
-    for branch in ("identity", "expression"):
-        layers = adapter.config[f"{branch}_layers"]
-        assert len(layers) >= 8
-        assert {name.split(".")[0].split("_")[0] for name in layers} == {"down", "mid", "up"}
+    chosen = {branch: adapter.config[f"{branch}_layers"] for branch in ("identity", "expression")}
+    assert tuple(map(len, chosen.values())) == layers
+    for names in chosen.values():
+        assert len(names) >= 8
+        assert {name.split(".")[0].split("_")[0] for name in names} == {"down", "mid", "up"}
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_a_call_costs_at_most_a_fifth_of_what_two_stock_ip_adapters_add(family, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    counting = importlib.import_module("counting")
+    with torch.device("meta"), torch.no_grad():
+        ratio = counting.count_family(family)["ratio"]
+    assert set(ratio) == {"operations", "flops"}
+    assert max(ratio.values()) <= 0.2
+
+
+def test_the_expression_leaves_style_layers_alone():
+    xl = fresh_config(true_unet("sdxl"), None, None, {})["expression_layers"]
+    assert not [name for name in xl if name.startswith("up_blocks.0.attentions.1")]
+    finest = fresh_config(true_unet("sd15"), None, None, {})["expression_layers"]
+    assert not [name for name in finest if name.startswith(("down_blocks.0", "up_blocks.3"))]
 
 
 def test_what_is_asked_for_goes_before_the_default():
+    unet = true_unet("sdxl")
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**CONFIGS["sdxl"])
-        default = EmojiAdapter.for_unet(unet)
         asked = EmojiAdapter.for_unet(unet, "mid_block", "up_blocks.0.attentions.1", kv_rank=None)
-    style = [name for name in default.layers if name.startswith("up_blocks.0.attentions.1")]
+    style = [name for name in cross_attention_layers(unet) if name.startswith("up_blocks.0.attentions.1")]
     assert len(style) == 10
-    assert not set(style) & set(default.config["expression_layers"])
     assert asked.config["expression_layers"] == style
     assert asked.config["kv_rank"] is None
     assert len(asked.config["identity_layers"]) == 10
 
 
-def test_another_unet_has_the_sizes_of_the_constructor():
-    adapter = EmojiAdapter.for_unet(tiny.xl_unet(), resampler_width=16, resampler_heads=2)
+@pytest.mark.parametrize("family", TRUE)
+def test_all_means_all(family):
+    unet = true_unet(family)
+    config = fresh_config(unet, "all", ["all"], {})
+    every = list(cross_attention_layers(unet))
+    assert config["identity_layers"] == config["expression_layers"] == every == list(config["layer_dims"])
+
+
+def test_a_pruned_unet_of_a_family_has_the_default_layers_that_are_left():
+    unet = true_unet("sd15", mid_block_type=None)
+    layers = fresh_config(unet, None, None, {})["identity_layers"]
+    assert len(layers) == 10
+    few = true_unet(
+        "sd15",
+        down_block_types=("CrossAttnDownBlock2D",) + ("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 4,
+        mid_block_type=None,
+    )
+    assert fresh_config(few, None, None, {})["expression_layers"] == list(cross_attention_layers(few))
+
+
+def test_another_unet_has_the_sizes_of_the_constructor_and_acts_in_all_layers():
+    unet = tiny.xl_unet()
+    adapter = EmojiAdapter.for_unet(unet, resampler_width=16, resampler_heads=2)
     assert (adapter.config["kv_rank"], adapter.config["resampler_depth"]) == (None, 4)
-    assert adapter.config["identity_layers"] == adapter.config["expression_layers"]
+    every = list(cross_attention_layers(unet))
+    assert adapter.config["identity_layers"] == adapter.config["expression_layers"] == every
