@@ -30,6 +30,19 @@ def test_pictures_of_a_person_share_only_the_person() -> None:
     assert len(np.unique(parameters.pose[:, 0])) == len(np.unique(parameters.light[:, 0])) == 12
 
 
+def test_takes_of_a_sitting_share_all_but_the_expression() -> None:
+    gallery = Gallery(2, 3, takes=2)
+    parameters = gallery.parameters()
+    assert [gallery.stem(row) for row in (0, 1, 2, 11)] == [
+        "person_00000/0000~0", "person_00000/0000~1", "person_00000/0001~0", "person_00001/0002~1",
+    ]  # fmt: skip
+    for name in ("identity", "pose", "light", "style", "background", "accessory", "variation"):
+        takes = getattr(parameters, name)
+        assert (takes[::2] == takes[1::2]).all()
+    assert len(np.unique(parameters.pose[:, 0])) == 6
+    assert (parameters.expression[::2] != parameters.expression[1::2]).any(1).all()
+
+
 def test_an_occupied_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="not an empty folder"):

@@ -28,18 +28,18 @@ class Gallery:
     Attributes:
         people: number of people.
         per_person: sittings of each; everything but the identity differs between them.
-        takes: pictures of each sitting; only the expression differs between them.
         split: which side of the train-test border.
         seed: of everything.
         size: side of the pictures in pixels.
+        takes: pictures of each sitting; only the expression differs between them.
     """
 
     people: int
     per_person: int
-    takes: int = 1
     split: Split = "train"
     seed: int = 0
     size: int = 64
+    takes: int = 1
 
     def __len__(self) -> int:
         return self.people * self.per_person * self.takes

@@ -216,9 +216,9 @@ def new_adapter(
 ) -> EmojiAdapter:
     """Make a fresh adapter that records what it is trained with."""
     shape = vars(config.adapter)
-    layers = {name: list(shape[name]) for name in ("identity_layers", "expression_layers")}
+    layers = {name: shape[name] for name in ("identity_layers", "expression_layers")}
     if config.layers is not None:
-        layers["expression_layers"] = list(config.layers)
+        layers["expression_layers"] = config.layers
     sizes = {name: value for name, value in shape.items() if name not in layers and value is not None}
     if sizes.get("kv_rank") == 0:
         sizes["kv_rank"] = None  # full

@@ -1,0 +1,60 @@
+"""The base model's lesson: pairs differ in the expression alone, and who knows both pictures has no loss."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+from emoji_adapter.config import packaged_part
+from emoji_adapter.microworld.fit import Workshop
+from emoji_adapter.microworld.stages.denoiser import Album, difference_loss, make_scheduler
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Album:
+    weights, state = packaged_part("card.json").parent, tmp_path_factory.mktemp("state")
+    return Album(Workshop(weights, Path(state), torch.device("cpu"), 0, 64, {}), 8)
+
+
+def test_pairs_differ_around_eyes_and_mouth_alone(album: Album) -> None:
+    latents, weight, text = album.batch(6, torch.Generator().manual_seed(0))
+    apart = (latents[::2] - latents[1::2]).square().mean(1)
+    near = (weight[::2, 0] > 2) | (weight[1::2, 0] > 2)
+    assert apart[near].mean() > 5 * apart[~near].mean()
+    assert (latents[0] - latents[2]).square().mean() > 5 * apart.mean()
+    assert not torch.equal(text[0], text[1])
+
+
+def test_a_caption_is_dropped_from_both_of_a_pair(album: Album) -> None:
+    _, _, text = album.batch(64, torch.Generator().manual_seed(1), drop=0.5)
+    dropped = (text == album.nothing).flatten(1).all(1)
+    assert 0 < dropped.sum() < 64
+    assert torch.equal(dropped[::2], dropped[1::2])
+
+
+def test_a_network_that_knows_both_pictures_has_no_difference_to_learn(album: Album) -> None:
+    scheduler = make_scheduler()
+    latents, weight, text = album.batch(6, torch.Generator().manual_seed(2))
+
+    class Knows(UNet2DConditionModel):
+        dtype = torch.float32
+
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+
+        def forward(self, x_t: torch.Tensor, t: torch.Tensor, _: torch.Tensor) -> SimpleNamespace:
+            abar = scheduler.alphas_cumprod[t][:, None, None, None]
+            return SimpleNamespace(sample=(abar.sqrt() * x_t - latents) / (1 - abar).sqrt())
+
+    class Mute(Knows):
+        def forward(self, x_t: torch.Tensor, t: torch.Tensor, _: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(sample=x_t)
+
+    def loss(unet: UNet2DConditionModel) -> float:
+        generator = torch.Generator().manual_seed(3)
+        return float(difference_loss(unet, scheduler, latents, weight, text, generator))
+
+    assert loss(Knows()) < 1e-6
+    assert loss(Mute()) > 0.01
