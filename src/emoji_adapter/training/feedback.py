@@ -21,6 +21,7 @@ from torch.nn.functional import smooth_l1_loss
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.faces.batched import crop_batch
+from emoji_adapter.faces.pixels import to_bytes
 from emoji_adapter.training.conditions import expression_conditions
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics, photo_distance
@@ -211,8 +212,7 @@ class FeedbackStage:
 
         The face finder works on the CPU: this waits for the device.
         """
-        pictures = (images.detach() * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
-        faces = [self.analyzer.detect(picture) for picture in pictures]
+        faces = [self.analyzer.detect(picture) for picture in to_bytes(images)]
         sure = [any(face.score >= SURE for face in some) for some in faces]
         self.figures["found"] = torch.tensor(sure, device=images.device).float().mean()
         found = torch.tensor([bool(some) for some in faces], device=images.device)
