@@ -30,6 +30,7 @@ from torch import Generator, Tensor
 from emoji_adapter.data.dataset import PreparedSet, Rows
 from emoji_adapter.training.conditions import expression_conditions
 from emoji_adapter.training.config import AugmentationConfig, DropConfig, ICAConfig, TrainingConfig
+from emoji_adapter.training.critics import photo_distance
 from emoji_adapter.training.decoding import decode
 from emoji_adapter.training.draws import StepDraw, mixed_seed, seeded
 from emoji_adapter.training.estimators import make_estimator
@@ -159,9 +160,8 @@ def figures_of(session: Session, rows: Rows, latents: Tensor) -> np.ndarray:
     images, landmarks = decode(session.models.vae, latents, rows.landmarks)
     stage: Any = session.stage
     embeds = stage.critics.recogniser(images, landmarks)
-    photo = torch.nn.functional.normalize(rows.identity.float(), dim=1)
     error = (latents - rows.latents.float()).square().mean(dim=(1, 2, 3))
-    figures = torch.stack([error, 1 - (embeds * photo).sum(1), sharpness(images)])
+    figures = torch.stack([error, photo_distance(embeds, rows), sharpness(images)])
     return figures.cpu().numpy().astype(np.float64)
 
 

@@ -17,6 +17,9 @@ from emoji_adapter.errors import InputError, WeightsNotFoundError
 WEIGHTS_VARIABLE = "EMOJI_ADAPTER_WEIGHTS"
 """Environment variable that names another root of the packaged weights (the folder that holds `micro`)."""
 
+GUIDANCE = 1.4
+"""Classifier-free guidance where nobody names another; chosen with the embedded weights."""
+
 T = TypeVar("T")
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from emoji_adapter.cli import accept, evaluate, probe
 from emoji_adapter.cli.drawing import drawing_settings
+from emoji_adapter.config import GUIDANCE
+from emoji_adapter.metrics.protocol import Settings
 
 
 @pytest.mark.parametrize(
@@ -20,10 +22,14 @@ def test_a_batch_that_nobody_names_depends_on_the_device(batch, device, wanted):
     ("command", "defaults"),
     [
         (accept.command, (25, 3.0, 4, "auto")),
-        (evaluate.command, (25, 1.4, None, "auto")),
-        (probe.command, (15, 1.4, None, "auto")),
+        (evaluate.command, (25, GUIDANCE, None, "auto")),
+        (probe.command, (15, GUIDANCE, None, "auto")),
     ],
 )
 def test_each_command_keeps_its_own_defaults(command, defaults):
     flags = inspect.signature(command).parameters
     assert tuple(flags[name].default for name in ("steps", "guidance", "batch", "device")) == defaults
+
+
+def test_without_a_command_pictures_are_drawn_with_the_same_guidance():
+    assert Settings().guidance == GUIDANCE

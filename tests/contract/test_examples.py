@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emoji_adapter.config import GUIDANCE
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {
     "01_text_to_portrait.py": ["out/01_text_to_portrait.png"],
@@ -46,6 +48,12 @@ def test_the_demo_makes_a_portrait_and_a_grid(tmp_path: Path) -> None:
     run(tmp_path, str(ROOT / "examples" / "demo.py"), "--out", "out", "--steps", "4")
     assert Image.open(tmp_path / "out" / "grid.png").size == (5 * 164 - 4, 5 * 164 - 4)
     assert Image.open(tmp_path / "out" / "portrait.png").size == (512, 512)
+
+
+def test_examples_and_readme_show_the_guidance_that_is_the_default() -> None:
+    shown = [ROOT / "README.md", *(ROOT / "examples").glob("*.py")]
+    scales = {scale for path in shown for scale in re.findall(r"guidance_scale=([\d.]+)", path.read_text())}
+    assert scales == {str(GUIDANCE)}
 
 
 def test_the_readmes_python_runs(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Where the networks lie: offloading of every kind, with the adapter among what is moved."""
 
+from typing import Any
+
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 
 import tiny
 import tiny_families as families
@@ -39,6 +42,25 @@ def test_offloading_changes_no_picture(kind, way):
     assert torch.equal(draw(pipe, kind.task), plain)
     assert pipe.components.keys() == names
     assert pipe.config["emoji_adapter"][1] == "EmojiAdapter"
+
+
+@pytest.mark.parametrize("way", [None, *list(WAYS)[:2]])
+@pytest.mark.parametrize("kind", KINDS, ids=["SD", "SDXL"])
+def test_faces_make_no_pipeline_look_for_its_device_more_often(kind, way, monkeypatch):
+    """Stock takes milliseconds for that; what it finds is not kept beyond the call."""
+    pipe, asked = controlled(kind), []
+    look: Any = DiffusionPipeline._execution_device.fget
+    counted = property(lambda pipe: asked.append(pipe) or look(pipe))
+    monkeypatch.setattr(DiffusionPipeline, "_execution_device", counted)
+    if way is not None:
+        getattr(pipe, way)(**WAYS[way])
+    draw(pipe, kind.task)
+    plain = len(asked)
+    draw(pipe, kind.task, **both())
+    assert 1 <= len(asked) - plain <= plain
+    before = len(asked)
+    assert pipe._execution_device.type == "cpu"
+    assert len(asked) == before + 1
 
 
 def test_offloading_in_sequence_leaves_the_adapter_its_weights():

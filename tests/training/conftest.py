@@ -55,6 +55,15 @@ def settings(material):
 
 
 @pytest.fixture(scope="session")
+def start(tmp_path_factory):
+    """An adapter both of whose branches act."""
+    adapter = tiny.adapter(tiny.unet())
+    adapter.register_to_config(expression_crop=tiny_prepared.CROP.to_dict())
+    adapter.save_pretrained(folder := tmp_path_factory.mktemp("start"))
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def identity_adapter(settings, data, tmp_path_factory):
     """The result of a short identity stage."""
     from emoji_adapter.training.loop import train

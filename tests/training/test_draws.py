@@ -3,7 +3,7 @@
 import torch
 
 from emoji_adapter.training.config import DropConfig
-from emoji_adapter.training.draws import draw_drops, mixed_seed, seeded, share_of_rows
+from emoji_adapter.training.draws import draw_drops, mixed_seed, rows_from_anywhere, seeded, share_of_rows
 
 CPU = torch.device("cpu")
 
@@ -64,3 +64,11 @@ def test_a_share_of_rows_is_whole_where_it_can_be_and_right_on_average():
     assert abs(sum(counts) / 4000 - 1.2) < 0.03
     assert share_of_rows(0.0, 8, 1) == 0
     assert share_of_rows(1.0, 8, 1) == 8
+
+
+def test_rows_come_in_turn_and_begin_anywhere():
+    orders = torch.stack([rows_from_anywhere(5, CPU, 0, step) for step in range(200)])
+    assert torch.equal(orders.sort(1).values, torch.arange(5).expand(200, 5))
+    assert bool(((orders[:, 1:] - orders[:, :-1]) % 5 == 1).all())
+    assert set(orders[:, 0].tolist()) == set(range(5))
+    assert torch.equal(rows_from_anywhere(5, CPU, 0, 7), orders[7])

@@ -1,34 +1,23 @@
 """Feedback on tiny models: it draws as the pipeline does, what learns from it, what counts."""
 
 import dataclasses
-import os
-import signal
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from safetensors.torch import load_file
+from tests.training.running import assert_exact_resumption, changed_by, weights_of
 
-import tiny
-import tiny_prepared
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.faces.analysis import FaceAnalyzer
-from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training.config import DropConfig, FeedbackConfig
 from emoji_adapter.training.draws import StepDraw, seeded
 from emoji_adapter.training.feedback import Sampler, with_others_templates
-from emoji_adapter.training.loop import train, train_step
 from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.session import open_session
-from emoji_adapter.training.state import checkpoints
 from emoji_adapter.types import Face
 
-FEW = FeedbackConfig(
-    share=0.5,
-    steps=3,
-    graded_steps=2,
-)
+FEW = FeedbackConfig(share=0.5, steps=3, graded_steps=2)
 BATCH = 4
 
 
@@ -46,15 +35,6 @@ class Finder:
             return []
         points = np.array([[5, 6], [11, 6], [8, 9], [6, 12], [10, 12]], np.float32)
         return [Face(np.array([2, 2, 14, 15], np.float32), points, 0.9)]
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """An adapter both of whose branches act."""
-    adapter = tiny.adapter(tiny.unet())
-    adapter.register_to_config(expression_crop=tiny_prepared.CROP.to_dict())
-    adapter.save_pretrained(folder := tmp_path_factory.mktemp("start"))
-    return str(folder)
 
 
 @pytest.fixture
@@ -138,14 +118,8 @@ def test_gradients_of_graded_steps_go_straight_to_the_end():
 @pytest.mark.parametrize("branch", ["identity", "expression", "both"])
 def test_exactly_the_branches_named_change(make_session, branch):
     session = make_session(dataclasses.replace(FEW, branch=branch))
-    before = {name: tensor.clone() for name, tensor in session.state.adapter.state_dict().items()}
-    for _ in range(2):
-        train_step(session)
-        session.state.step += 1
-    after = session.state.adapter.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
     named = ["identity", "expression"] if branch == "both" else [branch]
-    assert changed == {name for name in before if any(is_adapter_parameter(name, one) for one in named)}
+    assert changed_by(session, 2) == weights_of(session, *named)
 
 
 def test_templates_are_somebody_elses_where_it_is_drawn(data):
@@ -185,21 +159,7 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_weights(
     run = settings(
         stage="feedback", start=start, feedback=FEW, steps=2, batch=2, checkpoint_every=1, log_every=1
     )
-    train(run, data, tmp_path / "reference", device="cpu")
-
-    def interrupt(step, of, line):
-        if step == 1:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(run, data, tmp_path / "run", device="cpu", progress=interrupt)
-    train(run, data, tmp_path / "run", resume=True, device="cpu")
-    last, reference = (
-        load_file(checkpoints(tmp_path / name / "checkpoints")[-1]) for name in ("run", "reference")
-    )
-    assert [name for name in reference if not torch.equal(last[name], reference[name])] == []
-    line = (tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1]
-    assert all(f'"{name}"' in line for name in ("diffusion", "found", "identity", "expression"))
+    assert_exact_resumption(run, data, tmp_path, ("diffusion", "found", "identity", "expression"))
 
 
 def test_compiled_or_not_the_loss_is_the_same(make_session, monkeypatch):

@@ -1,42 +1,26 @@
 """ICA on tiny models with the embedded recogniser and teacher: what trains, what is seen, that it works."""
 
 import dataclasses
-import os
-import signal
 from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from tests.training.running import assert_exact_resumption, changed_by, weights_of
 from torch import nn
 
-import tiny
-import tiny_prepared
 from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.faces.batched import align_batch
-from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training import ica, noised
 from emoji_adapter.training.config import DropConfig, ICAConfig
 from emoji_adapter.training.decoding import decode
 from emoji_adapter.training.draws import StepDraw, seeded
-from emoji_adapter.training.loop import train, train_step
 from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.noised import Noised
 from emoji_adapter.training.session import open_session
-from emoji_adapter.training.state import checkpoints
 
 ALL_TERMS = ICAConfig(inverted_share=0.5, inversion_steps=1)
 BATCH = 4
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """An adapter both of whose branches act."""
-    adapter = tiny.adapter(tiny.unet())
-    adapter.register_to_config(expression_crop=tiny_prepared.CROP.to_dict())
-    adapter.save_pretrained(folder := tmp_path_factory.mktemp("start"))
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -72,22 +56,12 @@ def calls_of(session, **changes):
     return calls
 
 
-def steps(session, count):
-    for _ in range(count):
-        train_step(session)
-        session.state.step += 1
-
-
 def test_exactly_the_expression_branch_changes_and_all_else_is_frozen(make_session):
     session = make_session()
     critics = session.stage.critics
     frozen = [session.pipe.unet, session.pipe.vae, critics.recogniser, critics.teacher]
     hashes = [weights_hash(network) for network in frozen[:2]]
-    before = {name: tensor.clone() for name, tensor in session.state.adapter.state_dict().items()}
-    steps(session, 2)
-    after = session.state.adapter.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {name for name in before if is_adapter_parameter(name, "expression")}
+    assert changed_by(session, 2) == weights_of(session, "expression")
     assert [weights_hash(network) for network in frozen[:2]] == hashes
     frozen.append(session.models.expression_encoder.model)
     assert not any(p.requires_grad or p.grad is not None for network in frozen for p in network.parameters())
@@ -97,14 +71,10 @@ def test_the_identity_branch_trains_alone_and_hears_no_expression(settings, data
     """Without an adapter to start from, too."""
     terms = ICAConfig(branch="identity", share=1.0, contrast_weight=0.0, expression_weight=0.0)
     session = open_session(settings(stage="ica", ica=terms), data, "cpu")
-    before = {name: tensor.clone() for name, tensor in session.state.adapter.state_dict().items()}
     (call,) = calls_of(session)
     assert all(parts.k_expression is None and parts.v_identity.requires_grad for parts in call[2].values())
     assert set(session.stage.figures) == {"diffusion", "identity"}
-    steps(session, 2)
-    after = session.state.adapter.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {name for name in before if is_adapter_parameter(name, "identity")}
+    assert changed_by(session, 2) == weights_of(session, "identity")
 
 
 def test_a_network_that_no_term_asks_is_not_loaded(make_session):
@@ -302,22 +272,8 @@ def test_a_square_around_the_face_shows_the_same_face(data):
 
 
 def test_a_run_interrupted_and_resumed_ends_with_the_same_weights(config, data, tmp_path):
-    settings = config(steps=2, batch=2, checkpoint_every=1)
-    train(settings, data, tmp_path / "reference", device="cpu")
-
-    def interrupt(step, of, line):
-        if step == 1:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(settings, data, tmp_path / "run", device="cpu", progress=interrupt)
-    train(settings, data, tmp_path / "run", resume=True, device="cpu")
-    last, reference = (
-        load_file(checkpoints(tmp_path / name / "checkpoints")[-1]) for name in ("run", "reference")
-    )
-    assert [name for name in reference if not torch.equal(last[name], reference[name])] == []
-    line = (tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1]
-    assert all(f'"{name}"' in line for name in ("diffusion", "identity", "contrast", "expression"))
+    run = config(steps=2, batch=2, checkpoint_every=1)
+    assert_exact_resumption(run, data, tmp_path, ("diffusion", "identity", "contrast", "expression"))
 
 
 def test_another_pack_or_teacher_than_the_sets_is_refused(make_session, config, data):

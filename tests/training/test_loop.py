@@ -1,7 +1,6 @@
 """Runs: exact resumption after SIGKILL and Ctrl-C, checkpoints, the result."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import textwrap
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.training.running import assert_same, interrupt_and_resume, last
 
 from emoji_adapter.checkpoints.format import load_adapter, read_metadata
 from emoji_adapter.config import save_config
@@ -34,31 +34,12 @@ def reference(config, data, tmp_path):
     return last(tmp_path / "reference")
 
 
-def last(run):
-    return load_file(checkpoints(run / "checkpoints")[-1])
-
-
-def assert_same(one, other):
-    assert one.keys() == other.keys()
-    assert any(name.startswith("optimizer.exp_avg_sq.") for name in one)
-    different = [name for name in one if not torch.equal(one[name], other[name])]
-    assert different == []
-
-
 def test_a_run_interrupted_by_ctrl_c_and_resumed_ends_with_the_same_weights(
     config, data, reference, tmp_path
 ):
     run = tmp_path / "run"
-
-    def interrupt(step, steps, line):
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(config, data, run, device="cpu", progress=interrupt)
-    assert [path.name for path in checkpoints(run / "checkpoints")] == ["step-00000003.safetensors"]
-    assert not (run / "adapter").exists()
-    train(config, data, run, resume=True, device="cpu")
+    left = interrupt_and_resume(config, data, run, after=2)
+    assert left == ["step-00000003.safetensors"]
     assert_same(last(run), reference)
 
 

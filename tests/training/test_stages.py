@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from tests.training.running import changed_by, steps, weights_of
 
 import tiny
 from emoji_adapter.data.latents import weights_hash
@@ -12,7 +13,6 @@ from emoji_adapter.training import session as session_module
 from emoji_adapter.training.conditions import Conditions
 from emoji_adapter.training.config import DropConfig
 from emoji_adapter.training.draws import StepDraw, seeded
-from emoji_adapter.training.loop import train_step
 from emoji_adapter.training.session import open_session
 
 
@@ -31,12 +31,6 @@ def make_session(settings, data, identity_adapter):
     return make
 
 
-def steps(session, count):
-    for _ in range(count):
-        train_step(session)
-        session.state.step += 1
-
-
 def loss_rows(session, number=0, batch=32):
     """Losses of the same rows, noise and timesteps whenever it is called."""
     rows = session.data.sample(batch, seeded(torch.Generator(), 5, number))
@@ -46,12 +40,8 @@ def loss_rows(session, number=0, batch=32):
 
 def test_exactly_the_parameters_of_the_branch_change(make_session, stage):
     session = make_session(stage, steps=8)
-    before = {name: tensor.clone() for name, tensor in session.state.adapter.state_dict().items()}
     unet = weights_hash(session.pipe.unet)
-    steps(session, 4)
-    after = session.state.adapter.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {name for name in before if is_adapter_parameter(name, stage)}
+    assert changed_by(session, 4) == weights_of(session, stage)
     assert weights_hash(session.pipe.unet) == unet
 
 

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from tests.training.running import changed_by, weights_of
 
-from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training.config import DropConfig
 from emoji_adapter.training.draws import StepDraw, seeded
-from emoji_adapter.training.loop import train_step
 from emoji_adapter.training.session import open_session
 
 BRANCH = {"stock_identity": "identity", "stock_expression": "expression"}
@@ -39,14 +38,8 @@ def conditions(session, monkeypatch):
 @pytest.mark.parametrize("stage", BRANCH)
 def test_only_its_branch_trains_and_the_picture_road_alone(make_session, stage):
     session = make_session(stage)
-    before = {name: tensor.clone() for name, tensor in session.state.adapter.state_dict().items()}
-    for _ in range(3):
-        train_step(session)
-        session.state.step += 1
-    after = session.state.adapter.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    branch = {name for name in before if is_adapter_parameter(name, BRANCH[stage])}
-    assert changed == {name for name in branch if not name.startswith("blendshape")}
+    branch = weights_of(session, BRANCH[stage])
+    assert changed_by(session, 3) == {name for name in branch if not name.startswith("blendshape")}
 
 
 def test_an_identity_is_dropped_to_zeros(make_session, monkeypatch):

@@ -7,6 +7,7 @@ import typer
 
 from emoji_adapter.cli.device import DeviceOption, resolve_device
 from emoji_adapter.cli.drawing import BatchOption, GuidanceOption, StepsOption, drawing_settings
+from emoji_adapter.config import GUIDANCE
 from emoji_adapter.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def command(
     expressions: Annotated[int, typer.Option(min=1, help="Test expressions.")] = 8,
     styles: Annotated[int, typer.Option(min=1, help="Styles.")] = 2,
     steps: StepsOption = 25,
-    guidance: GuidanceOption = 1.4,
+    guidance: GuidanceOption = GUIDANCE,
     batch: BatchOption = None,
     keep: Annotated[
         Path | None, typer.Option(help="Folder that keeps what is drawn: an interrupted table goes on.")

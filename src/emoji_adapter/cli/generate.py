@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emoji_adapter.cli.device import DeviceOption, resolve_device
+from emoji_adapter.config import GUIDANCE
 from emoji_adapter.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def command(
         int, typer.Option(min=1, max=256, help="Portraits to make; several get _1, _2, ... names.")
     ] = 1,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 1.4,
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = GUIDANCE,
     identity_scale: Annotated[float, typer.Option(help="Strength of the identity; 0 is off.")] = 1.0,
     expression_scale: Annotated[float, typer.Option(help="Strength of the expression; 0 is off.")] = 1.0,
     face: Annotated[

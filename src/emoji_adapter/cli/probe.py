@@ -8,6 +8,7 @@ import typer
 
 from emoji_adapter.cli.device import DeviceOption, resolve_device
 from emoji_adapter.cli.drawing import BatchOption, GuidanceOption, StepsOption, drawing_settings
+from emoji_adapter.config import GUIDANCE
 
 
 def command(
@@ -19,7 +20,7 @@ def command(
     expressions: Annotated[int, typer.Option(min=1, help="Test expressions.")] = 6,
     styles: Annotated[int, typer.Option(min=1, help="Styles.")] = 2,
     steps: StepsOption = 15,
-    guidance: GuidanceOption = 1.4,
+    guidance: GuidanceOption = GUIDANCE,
     batch: BatchOption = None,
     least: Annotated[
         float, typer.Option(help="Least expression of a layer, as a share of the strongest.")

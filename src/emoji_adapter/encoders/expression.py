@@ -20,6 +20,7 @@ from emoji_adapter.config import packaged_part, packaged_weights
 from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.errors import InputError, WeightsFormatError, WeightsNotFoundError
 from emoji_adapter.faces.crop import ExpressionCrop
+from emoji_adapter.faces.pixels import to_bytes
 
 MICRO = "micro"
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -136,7 +137,8 @@ class ExpressionEncoder:
         features = self.patch_features(crops)
         if self.teacher is None:
             return features
-        codes = torch.from_numpy(self.teacher.estimate(_to_bytes(crops))).to(features)
+        pictures = to_bytes(crops) if isinstance(crops, Tensor) else crops
+        codes = torch.from_numpy(self.teacher.estimate(pictures)).to(features)
         padded = functional.pad(codes, (0, features.shape[-1] - codes.shape[-1]))
         return torch.cat([features, padded[:, None]], dim=1)
 
@@ -186,12 +188,6 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Float[Tenso
 def _to_tensor(picture: Image.Image) -> Float[Tensor, "1 3 height width"]:
     array = np.array(picture.convert("RGB"))
     return torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255.0
-
-
-def _to_bytes(crops: Sequence[Image.Image] | Tensor) -> Sequence[Image.Image] | np.ndarray:
-    if isinstance(crops, Tensor):
-        return (crops.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return crops
 
 
 def _encoder_id(name: str | Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL.Image import Image
 
+from emoji_adapter.config import GUIDANCE
 from emoji_adapter.metrics.records import Cell, Readings
 
 Advance = Callable[[str, int], object]
@@ -24,7 +25,7 @@ class Settings:
     """
 
     steps: int = 25
-    guidance: float = 2.0
+    guidance: float = GUIDANCE
     batch: int = 32
 
 

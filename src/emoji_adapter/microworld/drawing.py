@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from emoji_adapter.faces.pixels import to_bytes
 from emoji_adapter.renderer.parameters import FaceParameters
 from emoji_adapter.renderer.render import render
 
@@ -28,5 +29,5 @@ def draw(
     parts = []
     for start in range(0, len(parameters), step):
         image = render(parameters.index(slice(start, start + step)).to(device), size).image
-        parts.append((image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu())
-    return torch.cat(parts).numpy()
+        parts.append(to_bytes(image))
+    return np.concatenate(parts)

@@ -8,6 +8,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from PIL import Image
 
+from emoji_adapter.faces.pixels import to_bytes
 from emoji_adapter.metrics.expression import blendshape_distance
 from emoji_adapter.metrics.identity import cosine
 from emoji_adapter.microworld.captions import prompt
@@ -28,8 +29,8 @@ def through_autoencoder(vae: AutoencoderKL, images: list[Image.Image], batch: in
     for start in range(0, len(images), batch):
         array = np.stack([np.asarray(image) for image in images[start : start + batch]])
         pixels = torch.from_numpy(array).permute(0, 3, 1, 2).to(vae.device, vae.dtype) / 127.5 - 1
-        decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.float().clamp(-1, 1)
-        out += _pictures(((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+        decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.float()
+        out += _pictures(to_bytes(decoded / 2 + 0.5))
     return out
 
 

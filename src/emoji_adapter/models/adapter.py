@@ -219,16 +219,13 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
                 dropped).
             expression_scale: likewise.
         """
-        given = {
-            "identity": (identity_tokens, identity_scale),
-            "expression": (expression_tokens, expression_scale),
-        }
-        made = {branch: self._keys_and_values(branch, *arguments) for branch, arguments in given.items()}
+        identity = self._keys_and_values("identity", identity_tokens, identity_scale)
+        expression = self._keys_and_values("expression", expression_tokens, expression_scale)
         absent = (None, None)
         return {
-            name: LayerKV(*made["identity"].get(name, absent), *made["expression"].get(name, absent))
+            name: LayerKV(*identity.get(name, absent), *expression.get(name, absent))
             for name in self.layers
-            if any(name in kv for kv in made.values())
+            if name in identity or name in expression
         }
 
     def attach(self, unet: UNet2DConditionModel) -> None:

@@ -221,13 +221,15 @@ class EmojiAdapterMixin(OffloadMixin, RegionsMixin, _Stock):
             raise InputError(
                 f"cross_attention_kwargs may not hold {CARRIER!r}: the emoji adapter travels there."
             )
-        with at_work(self._require_adapter(), self._execution_device, leave=self._adapter_rests):
+        device = self._execution_device
+        with at_work(self._require_adapter(), device, leave=self._adapter_rests):
             kv = self._keys_and_values(given)
         arguments["cross_attention_kwargs"] = {**(plain or {}), CARRIER: kv}
         window.narrow(arguments, plain)
         with (
             explained_clip_skip(arguments),
             room_for_blocks(self.unet, len(kv)),
+            self._on_device(device),
             self._with_people(kv),
             self._identity_lora(given),
             guided_expression(self, expression_guidance_scale, given.rows),

@@ -37,6 +37,22 @@ class OffloadMixin:
     """
 
     _adapter_rests: bool = False
+    _device_of_call: torch.device | None = None
+
+    @property
+    def _execution_device(self) -> torch.device:
+        """As in the stock pipeline, unless a call has asked already."""
+        kept = self._device_of_call
+        return super()._execution_device if kept is None else kept  # type: ignore[misc]
+
+    @contextmanager
+    def _on_device(self, device: torch.device) -> Iterator[None]:
+        """Keeps `_execution_device` for a call: diffusers looks through all modules whenever it is asked."""
+        self._device_of_call = device
+        try:
+            yield
+        finally:
+            self._device_of_call = None
 
     def enable_model_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
         """As in the stock pipeline."""

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from emoji_adapter.config import load_config, recipe_path, to_mapping
+from emoji_adapter.config import GUIDANCE, load_config, recipe_path, to_mapping
 from emoji_adapter.errors import InputError
 from emoji_adapter.training.feedback_config import FeedbackConfig as FeedbackConfig
 from emoji_adapter.training.ica_config import ICAConfig as ICAConfig
@@ -125,7 +125,7 @@ class PreviewConfig:
     """Columns of a block; the identity stage draws as many seeds instead."""
     steps: int = 20
     """Denoising steps of a preview."""
-    guidance_scale: float = 1.4
+    guidance_scale: float = GUIDANCE
     """Classifier-free guidance of a preview."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.data.manifest import PreparedMeta
@@ -73,6 +73,11 @@ class Critics:
         with torch.no_grad():
             wanted = encoder.patch_features(rows.crops.permute(0, 3, 1, 2).float() / 255)
         return (1 - cosine_similarity(encoder.patch_features(crops).float(), wanted.float(), dim=-1)).mean(1)
+
+
+def photo_distance(embeds: Float[Tensor, "B d"], rows: Rows) -> Float[Tensor, " B"]:
+    """1 - cosine of embeddings, of unit length, and those of the rows' identity photos."""
+    return 1 - (embeds * normalize(rows.identity.float(), dim=1)).sum(1)
 
 
 def _check_same(name: str, expected: str, got: str) -> None:

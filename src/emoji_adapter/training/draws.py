@@ -11,7 +11,7 @@ import functools
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
 from emoji_adapter.training.config import DropConfig
@@ -52,6 +52,16 @@ def share_of_rows(share: float, batch: int, *numbers: int) -> int:
     """How many of `batch` rows make up `share` on average: the floor, or by chance one more."""
     fraction = mixed_seed(*numbers) / (1 << 63)
     return int(share * batch + fraction)
+
+
+def rows_from_anywhere(batch: int, device: torch.device, *numbers: int) -> Int[Tensor, " batch"]:
+    """All rows in turn, from one that is drawn: never waits for the device.
+
+    Rows are drawn at random, so for any part of them a run of them will do. It begins anywhere, and so meets
+    templates and blendshapes alike.
+    """
+    begin = mixed_seed(*numbers) % batch
+    return (torch.arange(batch, device=device) + begin) % batch
 
 
 def draw_drops(

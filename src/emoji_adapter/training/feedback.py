@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import normalize, smooth_l1_loss
+from torch.nn.functional import smooth_l1_loss
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.faces.batched import crop_batch
+from emoji_adapter.faces.pixels import to_bytes
 from emoji_adapter.training.conditions import expression_conditions
 from emoji_adapter.training.config import TrainingConfig
-from emoji_adapter.training.critics import Critics
+from emoji_adapter.training.critics import Critics, photo_distance
 from emoji_adapter.training.decoding import decode
-from emoji_adapter.training.draws import StepDraw, draw_drops, mixed_seed, share_of_rows
+from emoji_adapter.training.draws import StepDraw, draw_drops, mixed_seed, rows_from_anywhere, share_of_rows
 from emoji_adapter.training.estimators import Predict, step_to
 from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.noised import Noised
@@ -122,8 +123,7 @@ class FeedbackStage:
         self.figures = {}
         config, device, batch = self.config, rows.latents.device, len(rows)
         count = share_of_rows(config.feedback.share, batch, *draw.numbers, 2)
-        begin = mixed_seed(*draw.numbers, 4) % batch
-        order = (torch.arange(batch, device=device) + begin) % batch
+        order = rows_from_anywhere(batch, device, *draw.numbers, 4)
         own, drawn = order[count:], order[:count]
         rows = with_others_templates(rows, drawn)
         text, identity, expression = draw_drops(batch, config.drops, draw.generator, device)
@@ -174,11 +174,9 @@ class FeedbackStage:
         landmarks = landmarks + feedback.jitter * eyes * moved
         total = torch.zeros(len(found), device=images.device)
         if self.critics.recogniser is not None:
-            photo = normalize(part.rows.identity.float(), dim=1)
-            term = 1 - (self.critics.recogniser(images, landmarks) * photo).sum(1)
-            total = total + feedback.identity_weight * self._counted(
-                "identity", term, found, without_identity
-            )
+            term = photo_distance(self.critics.recogniser(images, landmarks), part.rows)
+            kept = self._counted("identity", term, found, without_identity)
+            total = total + feedback.identity_weight * kept
         if self.critics.teacher is not None:
             crops = crop_batch(images, landmarks, models.expression_encoder.crop)
             wanted = part.rows.blendshapes.float()
@@ -214,8 +212,7 @@ class FeedbackStage:
 
         The face finder works on the CPU: this waits for the device.
         """
-        pictures = (images.detach() * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
-        faces = [self.analyzer.detect(picture) for picture in pictures]
+        faces = [self.analyzer.detect(picture) for picture in to_bytes(images)]
         sure = [any(face.score >= SURE for face in some) for some in faces]
         self.figures["found"] = torch.tensor(sure, device=images.device).float().mean()
         found = torch.tensor([bool(some) for some in faces], device=images.device)

@@ -33,7 +33,7 @@ class FeedbackConfig:
     """How many of them, drawn anew each time, gradients flow to. Late ones, too: what a face does is drawn
     there."""
     guidance_scale: float = 1.5
-    """Classifier-free guidance of the drawing; 1 is without, and takes half the time."""
+    """Classifier-free guidance of the drawing; 1 is without, and takes half the calls."""
     identity_weight: float = 2.0
     """Weight of 1 - cos(picture, identity photo)."""
     expression_weight: float = 16.0
@@ -46,8 +46,7 @@ class FeedbackConfig:
     """How the settings of a run name these."""
 
     compile: bool = False
-    """Compile the U-Net for the calls without gradients: on a CPU they take about half the time, after a
-    minute or two."""
+    """Compile the U-Net for the calls without gradients: faster on a CPU, after a minute or two."""
 
     @property
     def sees_identity(self) -> bool:

@@ -20,9 +20,9 @@ from torch import Tensor
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.training.conditions import expression_conditions, identity_conditions
 from emoji_adapter.training.config import TrainingConfig
-from emoji_adapter.training.critics import Critics
+from emoji_adapter.training.critics import Critics, photo_distance
 from emoji_adapter.training.decoding import decode
-from emoji_adapter.training.draws import StepDraw, draw_drops, mixed_seed, share_of_rows
+from emoji_adapter.training.draws import StepDraw, draw_drops, rows_from_anywhere, share_of_rows
 from emoji_adapter.training.estimators import Predict, make_estimator, step_to
 from emoji_adapter.training.losses import shifted
 from emoji_adapter.training.noised import Noised
@@ -32,9 +32,6 @@ from emoji_adapter.training.stages import StepModels
 @dataclass(frozen=True)
 class Split:
     """Which rows of a batch are looked at.
-
-    Rows are drawn at random, so any will do: a run of them that begins anywhere, and so meets templates and
-    blendshapes alike.
 
     Attributes:
         order: [B] all rows, those that are looked at last.
@@ -64,8 +61,7 @@ class Split:
         ica = config.ica
         seen = share_of_rows(ica.share, batch, *draw.numbers, 2)
         inverted = share_of_rows(ica.inverted_share, seen, *draw.numbers, 3)
-        begin = mixed_seed(*draw.numbers, 4) % batch
-        order = (torch.arange(batch, device=device) + begin) % batch
+        order = rows_from_anywhere(batch, device, *draw.numbers, 4)
         limit = torch.full((batch,), steps, device=device)
         limit = limit.index_fill(0, order[batch - seen :], max(1, round(ica.cutoff * steps)))
         drawn = shifted(torch.rand(batch, generator=draw.generator, device=device), config.timestep_shift)
@@ -147,8 +143,7 @@ class ICAStage:
         terms = {}
         if self.critics.recogniser is not None:
             embeds = self.critics.recogniser(images, landmarks)
-            photo = torch.nn.functional.normalize(rows.identity.float(), dim=1)
-            terms["identity"] = (ica.identity_weight, 1 - (embeds * photo).sum(1))
+            terms["identity"] = (ica.identity_weight, photo_distance(embeds, rows))
             if ica.contrast_weight > 0:
                 with torch.no_grad():
                     without = part.uncontrolled()

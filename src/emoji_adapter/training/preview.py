@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from emoji_adapter.faces.pixels import to_bytes
 from emoji_adapter.training.session import Session
 
 
@@ -80,17 +81,16 @@ def _pictures(session: Session, prompt: str, identity: Tensor, crops: Tensor) ->
         num_inference_steps=config.preview.steps,
         guidance_scale=config.preview.guidance_scale,
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-        output_type="np",
+        output_type="pt",
         **arguments,
     ).images
-    return (images * 255).round().astype(np.uint8)
+    return to_bytes(images)
 
 
 def _decoded(session: Session, latents: Tensor) -> np.ndarray:
     vae = session.pipe.vae
     pixels = vae.decode((latents.to(session.device) / vae.config.scaling_factor).to(vae.dtype)).sample
-    pixels = ((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round()
-    return pixels.to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+    return to_bytes(pixels.float() / 2 + 0.5)
 
 
 def _resized(picture: np.ndarray, size: int) -> np.ndarray:

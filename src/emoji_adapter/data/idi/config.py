@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from emoji_adapter.config import load_config, recipe_path
+from emoji_adapter.config import GUIDANCE, load_config, recipe_path
 from emoji_adapter.errors import InputError
 
 HARMLESS = frozenset({"shards"})
@@ -72,7 +72,7 @@ class IdiConfig:
     nothing to do with the template's."""
     steps: int = 25
     """Denoising steps."""
-    guidance: float = 1.4
+    guidance: float = GUIDANCE
     """Classifier-free guidance scale."""
     identity_scale: float = 1.0
     """Strength of the identity branch while rendering."""

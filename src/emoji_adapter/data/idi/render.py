@@ -15,6 +15,7 @@ from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.errors import AdapterMismatchError
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.faces.packs import how_to_get, same_pack
+from emoji_adapter.faces.pixels import to_bytes
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 
 
@@ -68,7 +69,7 @@ class Renderer:
             guidance_scale=self.config.guidance,
             output_type="pt",
         ).images
-        return (images.permute(0, 2, 3, 1).float() * 255).round().byte().cpu().numpy()
+        return to_bytes(images)
 
     def inspect_settings(self) -> InspectSettings:
         """What the workers are told: crops are cut as the adapter's expression encoder wants them."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from emoji_adapter.faces.pixels import to_bytes
 from emoji_adapter.microworld.networks.backdrops import backdrops
 from emoji_adapter.microworld.networks.decoys import decoys
 from emoji_adapter.renderer.parameters import FaceParameters
@@ -98,11 +99,6 @@ def face_free(people: FaceParameters, count: int, generator: torch.Generator) ->
         kind = torch.rand(some, 1, 1, 1, generator=generator) < 1 / 3
         yield from to_bytes(torch.where(kind, spoilt, pictures))
         done += some
-
-
-def to_bytes(images: torch.Tensor) -> UInt8[np.ndarray, "batch h w 3"]:
-    """Tensors in [0, 1], batch x 3 x h x w, as RGB bytes, channels last."""
-    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _portraits(people: FaceParameters) -> Iterator[Rendered]:
