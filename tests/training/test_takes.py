@@ -4,16 +4,14 @@ import dataclasses
 
 import pytest
 import torch
+from tests.training.running import assert_exact_resumption, changed_by, steps, weights_of
 
-import tiny
-import tiny_prepared
 from emoji_adapter.data.dataset import People
 from emoji_adapter.data.folder import sitting_of
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training.config import TakesConfig
 from emoji_adapter.training.draws import StepDraw, seeded
-from emoji_adapter.training.loop import train_step
 from emoji_adapter.training.noised import Noised
 from emoji_adapter.training.session import open_session
 from emoji_adapter.training.takes import alike_but_for_the_template
@@ -26,14 +24,6 @@ def sittings(data):
     """The set with rows of a person taken two by two; the third is alone."""
     names = [f"{row // 3}/{row % 3 // 2}" for row in range(len(data))]
     return dataclasses.replace(data, sittings=People.of(names))
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    adapter = tiny.adapter(tiny.unet())
-    adapter.register_to_config(expression_crop=tiny_prepared.CROP.to_dict())
-    adapter.save_pretrained(folder := tmp_path_factory.mktemp("start"))
-    return str(folder)
 
 
 @pytest.fixture
@@ -130,20 +120,20 @@ def test_without_the_expression_nothing_of_the_difference_is_explained(make_sess
 
 def test_exactly_the_expression_branch_learns(make_session):
     session = make_session(share=0.5)
-    before = {name: p.detach().clone() for name, p in session.state.adapter.named_parameters()}
-    figures = train_step(session)
-    changed = {n for n, p in session.state.adapter.named_parameters() if not torch.equal(p, before[n])}
-    assert changed == {n for n in before if is_adapter_parameter(n, "expression")}
-    assert {"diffusion", "difference"} <= figures.keys()
+    assert changed_by(session, 1) == weights_of(session, "expression")
+    assert session.stage.figures.keys() == {"diffusion", "difference"}
 
 
 def test_steps_lower_the_difference(make_session):
     session = make_session()
     first = loss_rows(session).mean().item()
-    for _ in range(6):
-        train_step(session)
-        session.state.step += 1
+    steps(session, 6)
     assert loss_rows(session).mean().item() < first
+
+
+def test_a_run_interrupted_and_resumed_ends_with_the_same_weights(settings, start, sittings, tmp_path):
+    run = settings(stage="takes", start=start, batch=BATCH, steps=2, checkpoint_every=1, log_every=1)
+    assert_exact_resumption(run, sittings, tmp_path, ("diffusion", "difference"))
 
 
 @pytest.mark.parametrize(

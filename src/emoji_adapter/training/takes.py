@@ -17,7 +17,7 @@ from torch import Tensor
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.training.conditions import expression_conditions
 from emoji_adapter.training.config import TrainingConfig
-from emoji_adapter.training.draws import StepDraw, draw_drops, mixed_seed, share_of_rows
+from emoji_adapter.training.draws import StepDraw, draw_drops, rows_from_anywhere, share_of_rows
 from emoji_adapter.training.losses import diffusion_loss
 from emoji_adapter.training.noised import Noised
 from emoji_adapter.training.stages import StepModels, loss_weight
@@ -46,8 +46,7 @@ class TakesStage:
         """
         config, device, pairs = self.config, rows.latents.device, len(rows) // 2
         count = share_of_rows(config.takes.share, pairs, *draw.numbers, 2)
-        begin = mixed_seed(*draw.numbers, 4) % pairs
-        order = (torch.arange(pairs, device=device) + begin) % pairs
+        order = rows_from_anywhere(pairs, device, *draw.numbers, 4)
         first, alone = 2 * order[:count], order[count:]
         own = torch.stack([2 * alone, 2 * alone + 1], dim=1).flatten()
         rows = alike_but_for_the_template(rows, first)
