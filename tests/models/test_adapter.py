@@ -120,9 +120,10 @@ def test_low_rank_has_few_weights_and_the_same_meaning():
     assert sum(p.numel() for p in low.parameters()) < sum(p.numel() for p in full.parameters())
 
 
-def test_a_low_rank_projection_of_full_rank_loses_nothing():
+@pytest.mark.parametrize("rank", [5, 8])
+def test_a_low_rank_projection_of_full_rank_or_above_loses_nothing(rank):
     matrix = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
-    projection = Projection(5, 6, rank=5)
+    projection = Projection(5, 6, rank=rank)
     projection.set_to(matrix)
     torch.testing.assert_close(projection.matrix(), matrix, atol=1e-4, rtol=1e-4)
 

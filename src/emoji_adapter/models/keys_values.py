@@ -33,14 +33,18 @@ class Projection(nn.Module):
 
     @torch.no_grad()
     def set_to(self, matrix: Tensor) -> None:
-        """Takes over a whole matrix; at low rank its best approximation (truncated singular values)."""
+        """Takes over a whole matrix; at low rank its best approximation (truncated singular values).
+
+        Rank that the matrix has no use for begins silent, and may learn.
+        """
         if self.rank is None:
             self.weight.copy_(matrix)
             return
         left, values, right = torch.linalg.svd(matrix.float(), full_matrices=False)
         roots = values[: self.rank].sqrt()
-        self.up.copy_(left[:, : self.rank] * roots)
-        self.down.copy_(roots[:, None] * right[: self.rank])
+        self.up.zero_()
+        self.up[:, : len(roots)] = left[:, : self.rank] * roots
+        self.down[: len(roots)] = roots[:, None] * right[: self.rank]
 
 
 class LayerProjections(nn.Module):

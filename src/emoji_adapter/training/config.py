@@ -32,10 +32,9 @@ class AdapterConfig:
     """Shape of a new adapter. Ignored where training starts from another adapter (`TrainingConfig.start`)."""
 
     identity_layers: tuple[str, ...] | None = None
-    """Patterns of the cross-attention layers that hear the identity, see `models.layers.select`; None = the
-    default of the U-Net's family."""
+    """Patterns of the layers that hear the identity, see `models.layers.select`; None = the family's own."""
     expression_layers: tuple[str, ...] | None = None
-    """Patterns of the cross-attention layers that hear the expression; None likewise."""
+    """Patterns of the layers that hear the expression; None likewise."""
     identity_tokens: int = 4
     """Tokens that the identity embedding becomes; 4 as in IP-Adapter-FaceID."""
     identity_width: int = 1024
