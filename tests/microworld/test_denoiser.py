@@ -36,7 +36,7 @@ def test_a_caption_is_dropped_from_both_of_a_pair(album: Album) -> None:
 
 def test_a_network_that_knows_both_pictures_has_no_difference_to_learn(album: Album) -> None:
     scheduler = make_scheduler()
-    latents, weight, text = album.batch(6, torch.Generator().manual_seed(2))
+    shots = album.batch(6, torch.Generator().manual_seed(2))
 
     class Knows(UNet2DConditionModel):
         dtype = torch.float32
@@ -46,7 +46,7 @@ def test_a_network_that_knows_both_pictures_has_no_difference_to_learn(album: Al
 
         def forward(self, x_t: torch.Tensor, t: torch.Tensor, _: torch.Tensor) -> SimpleNamespace:
             abar = scheduler.alphas_cumprod[t][:, None, None, None]
-            return SimpleNamespace(sample=(abar.sqrt() * x_t - latents) / (1 - abar).sqrt())
+            return SimpleNamespace(sample=(abar.sqrt() * x_t - shots.latents) / (1 - abar).sqrt())
 
     class Mute(Knows):
         def forward(self, x_t: torch.Tensor, t: torch.Tensor, _: torch.Tensor) -> SimpleNamespace:
@@ -54,7 +54,7 @@ def test_a_network_that_knows_both_pictures_has_no_difference_to_learn(album: Al
 
     def loss(unet: UNet2DConditionModel) -> float:
         generator = torch.Generator().manual_seed(3)
-        return float(difference_loss(unet, scheduler, latents, weight, text, generator))
+        return float(difference_loss(unet, scheduler, shots, generator))
 
     assert loss(Knows()) < 1e-6
     assert loss(Mute()) > 0.01

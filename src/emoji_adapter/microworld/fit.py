@@ -52,7 +52,7 @@ class Workshop:
         size: side of the pictures in pixels, 64 or 128.
         recipes: by stage name.
         warm: a folder of finished weights to start from, or None to start from nothing.
-        compiled: draw with the compiled renderer.
+        compiled: draw with the compiled renderer, and compile the U-Net.
     """
 
     out: Path

@@ -47,12 +47,8 @@ class Gallery:
     def parameters(self) -> FaceParameters:
         """The numbers of every picture, person by person and sitting by sitting."""
         identity = people(self.split, self.people, self.seed)
-        drawn = pictures(self.split, len(self), self.seed)
-        sitting = torch.arange(len(self)) // self.takes * self.takes
-        return drawn.index(sitting).replace(
-            identity=identity.repeat_interleave(self.per_person * self.takes, dim=0),
-            expression=drawn.expression,
-        )
+        everyone = identity.repeat_interleave(self.per_person * self.takes, dim=0)
+        return pictures(self.split, len(self), self.seed).replace(identity=everyone).as_takes(self.takes)
 
     def stem(self, row: int) -> str:
         """Path of a picture below the gallery's folder, without its ending; takes end in `~` and a number."""

@@ -60,6 +60,11 @@ class FaceParameters:
         """The same faces with some tensors exchanged."""
         return replace(self, **tensors)
 
+    def as_takes(self, count: int) -> "FaceParameters":
+        """The same faces in runs of `count` that differ in the expression alone: all else is the first's."""
+        first = torch.arange(len(self), device=self.expression.device) // count * count
+        return self.index(first).replace(expression=self.expression)
+
     @staticmethod
     def cat(batches: "list[FaceParameters]") -> "FaceParameters":
         """Several batches as one."""

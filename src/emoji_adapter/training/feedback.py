@@ -105,6 +105,8 @@ class FeedbackStage:
         analyzer: finds their faces.
     """
 
+    paired = False
+
     def __init__(self, config: TrainingConfig, critics: Critics, analyzer: FaceAnalyzer):
         self.config = config
         self.critics = critics
@@ -129,19 +131,10 @@ class FeedbackStage:
         text, identity, expression = draw_drops(batch, config.drops, draw.generator, device)
         dropped = (text.index_fill(0, drawn, 0), identity, expression)
         conditions = expression_conditions(config, models.expression_encoder, rows, draw, dropped)
-        noised = Noised(
-            rows=rows,
-            text=conditions.text,
-            keys_values=models.conditioner(conditions),
-            eps=torch.randn(rows.latents.shape, generator=draw.generator, device=device),
-            t=models.diffusion.timesteps(batch, draw.generator, config.timestep_shift),
-            pooled=conditions.pooled,
-        )
+        noised = Noised.of(models, rows, conditions, draw, config.timestep_shift)
         losses = torch.zeros(batch, device=device)
         if len(own):
-            part = noised.at(own)
-            predicted = part.calls(models)(part.fresh(models.diffusion), part.t)
-            l_diff = part.diffusion_loss(models, predicted, config) * (batch / len(own))
+            l_diff = noised.at(own).own_loss(models, config) * (batch / len(own))
             self.figures["diffusion"] = l_diff.detach().mean() * (len(own) / batch)
             losses = losses.index_add(0, own, l_diff)
         if len(drawn):

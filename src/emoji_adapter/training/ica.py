@@ -76,6 +76,8 @@ class ICAStage:
         critics: what looks at the estimates.
     """
 
+    paired = False
+
     def __init__(self, config: TrainingConfig, critics: Critics):
         self.config = config
         self.critics = critics
@@ -102,19 +104,10 @@ class ICAStage:
             conditions = identity_conditions(rows, dropped)
         else:
             conditions = expression_conditions(self.config, models.expression_encoder, rows, draw, dropped)
-        noised = Noised(
-            rows=rows,
-            text=conditions.text,
-            keys_values=models.conditioner(conditions),
-            eps=torch.randn(rows.latents.shape, generator=draw.generator, device=device),
-            t=split.t,
-            pooled=conditions.pooled,
-        )
+        noised = Noised.of(models, rows, conditions, draw, split.t)
         diffusion, looks = [], [torch.zeros(len(alone), device=device)]
         if len(alone):
-            part = noised.at(alone)
-            x_t = part.fresh(models.diffusion)
-            diffusion.append(part.diffusion_loss(models, part.calls(models)(x_t, part.t), self.config))
+            diffusion.append(noised.at(alone).own_loss(models, self.config))
         if len(seen):
             part = noised.at(seen)
             predicted, look = self._look(models, part, split.inverted)

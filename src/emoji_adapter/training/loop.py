@@ -132,7 +132,7 @@ def _forward(session: Session, number: int) -> Tensor:
     config = session.config
     numbers = (config.seed, session.state.step, session.accelerator.process_index, number)
     chance = seeded(session.rows_generator, *numbers, 0)
-    rows = session.data.sample(config.batch, chance, takes=config.stage == "takes").to(session.device)
+    rows = session.data.sample(config.batch, chance, takes=session.stage.paired).to(session.device)
     draw = StepDraw(seeded(session.generator, *numbers, 1), numbers)
     with session.autocast():
         return session.stage.loss(session.models, rows, draw).mean()

@@ -52,6 +52,11 @@ class Stage(Protocol):
         ...
 
     @property
+    def paired(self) -> bool:
+        """Whether rows come as pairs of takes, see `PreparedSet.sample`."""
+        ...
+
+    @property
     def figures(self) -> Mapping[str, Tensor]:
         """What the last call of `loss` measured beside it, for the log: name to a tensor of one element."""
         ...
@@ -69,6 +74,7 @@ class IdentityStage:
     """
 
     branch = "identity"
+    paired = False
     figures: ClassVar[dict[str, Tensor]] = {}
 
     def __init__(self, config: TrainingConfig):
@@ -90,6 +96,7 @@ class ExpressionStage:
     """
 
     branch = "expression"
+    paired = False
     figures: ClassVar[dict[str, Tensor]] = {}
 
     def __init__(self, config: TrainingConfig):

@@ -27,6 +27,7 @@ class StockIdentityStage:
     """
 
     branch = "identity"
+    paired = False
     figures: ClassVar[dict[str, Tensor]] = {}
 
     def __init__(self, config: TrainingConfig):
@@ -52,6 +53,7 @@ class StockExpressionStage:
     """
 
     branch = "expression"
+    paired = False
     figures: ClassVar[dict[str, Tensor]] = {}
 
     def __init__(self, config: TrainingConfig):

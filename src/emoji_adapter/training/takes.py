@@ -31,6 +31,7 @@ class TakesStage:
     """
 
     branch = "expression"
+    paired = True
 
     def __init__(self, config: TrainingConfig):
         self.config = config
@@ -55,19 +56,10 @@ class TakesStage:
         text[first + 1] = text[first]
         dropped = (text, identity.index_fill(0, both, 0), expression.index_fill(0, both, 0))
         conditions = expression_conditions(config, models.expression_encoder, rows, draw, dropped)
-        noised = Noised(
-            rows=rows,
-            text=conditions.text,
-            keys_values=models.conditioner(conditions),
-            eps=torch.randn(rows.latents.shape, generator=draw.generator, device=device),
-            t=models.diffusion.timesteps(len(rows), draw.generator, config.timestep_shift),
-            pooled=conditions.pooled,
-        )
+        noised = Noised.of(models, rows, conditions, draw, config.timestep_shift)
         losses = torch.zeros(len(rows), device=device)
         if len(own):
-            part = noised.at(own)
-            predicted = part.calls(models)(part.fresh(models.diffusion), part.t)
-            l_diff = part.diffusion_loss(models, predicted, config)
+            l_diff = noised.at(own).own_loss(models, config)
             self.figures["diffusion"] = l_diff.detach().mean()
             losses = losses.index_add(0, own, l_diff * (len(rows) / len(own)))
         if len(first):

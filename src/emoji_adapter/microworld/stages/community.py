@@ -41,7 +41,7 @@ def build(shop: Workshop) -> None:
     album = Album(shop, min(30_000, recipe.steps * recipe.batch), look=cameo)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
-        return diffusion_loss(unet, scheduler, *album.batch(batch, generator), generator)
+        return diffusion_loss(unet, scheduler, album.batch(batch, generator), generator)
 
     trained = fit(shop, "community", unet, loss)
     layers = {k: v.half().cpu() for k, v in get_peft_model_state_dict(trained).items()}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from diffusers.models.attention_processor import AttnProcessor
@@ -20,7 +21,7 @@ from emoji_adapter.microworld.fit import Workshop, fit
 from emoji_adapter.microworld.splits import stream
 from emoji_adapter.microworld.stages.autoencoder import CHANNELS
 from emoji_adapter.microworld.stages.language import DESCRIBE, WIDTH, save_half, tokenize
-from emoji_adapter.renderer.parameters import FaceParameters, sample
+from emoji_adapter.renderer.parameters import sample
 
 PICTURES = {"cuda": 160_000, "cpu": 40_000}
 """Distinct training pictures at the most, by device; fewer when the recipe looks at fewer."""
@@ -59,6 +60,20 @@ def silence_residuals(unet: UNet2DConditionModel) -> None:
             torch.nn.init.zeros_(parameter)
 
 
+class Shots(NamedTuple):
+    """Some pictures of an album, pairs one after the other.
+
+    Attributes:
+        latents: (size, channels, 16, 16).
+        weight: (size, 1, 16, 16), of the loss by place.
+        text: (size, 77, width), text states.
+    """
+
+    latents: Tensor
+    weight: Tensor
+    text: Tensor
+
+
 class Album:
     """Latents of many pictures and the text states of their captions, ready on the device.
 
@@ -84,13 +99,12 @@ class Album:
         )
         generator, latents, texts = stream("train", "album", shop.seed, shop.device), [], []
         weights = []
-        for start in range(0, (count + 1) // 2, 250):
-            half = min(250, (count + 1) // 2 - start)
-            parameters = sample(half, generator)
-            other = parameters.replace(expression=sample(half, generator).expression)
-            worded = [captions(p.to("cpu"), start, describe=DESCRIBE) for p in (parameters, other)]
+        count += count % 2
+        for start in range(0, count, 500):
+            parameters = sample(min(500, count - start), generator).as_takes(2)
+            takes = (parameters.index(slice(first, None, 2)).to("cpu") for first in (0, 1))
+            worded = [captions(take, start, describe=DESCRIBE) for take in takes]
             texts += [text for pair in zip(*worded, strict=True) for text in pair]
-            parameters = FaceParameters.cat([parameters, other]).index(_side_by_side(half, shop.device))
             with shop.autocast():
                 drawn = shop.render(parameters)
                 picture = look(drawn.image) if look else drawn.image
@@ -108,35 +122,22 @@ class Album:
         device = self.encoder.device
         return torch.cat([self.encoder(part.to(device)).last_hidden_state.half() for part in parts])
 
-    def batch(self, size: int, generator: torch.Generator, drop: float = 0.1) -> tuple[Tensor, ...]:
-        """Pairs, one after the other, `size` an even number; the caption is dropped from both or from none.
-
-        Returns:
-            Latents (size, channels, 16, 16), weights (size, 1, 16, 16) and text states (size, 77, width).
-        """
+    def batch(self, size: int, generator: torch.Generator, drop: float = 0.1) -> Shots:
+        """Draw pairs, `size` an even number; the caption is dropped from both or from none."""
         device, pairs = generator.device, size // 2
         first = 2 * torch.randint(len(self.latents) // 2, (pairs,), generator=generator, device=device)
         rows = torch.stack([first, first + 1], dim=1).flatten()
         dropped = torch.rand(pairs, generator=generator, device=device) < drop
         dropped = dropped.repeat_interleave(2)[:, None, None]
         text = torch.where(dropped, self.nothing, self.states[rows])
-        return self.latents[rows].float(), self.weights[rows].float(), text.float()
-
-
-def _side_by_side(half: int, device: torch.device) -> Tensor:
-    """Rows of two batches of `half`, one after the other, as pairs."""
-    return torch.arange(2 * half, device=device).reshape(2, half).T.flatten()
+        return Shots(self.latents[rows].float(), self.weights[rows].float(), text.float())
 
 
 def diffusion_loss(
-    unet: UNet2DConditionModel,
-    scheduler: DDIMScheduler,
-    latents: Tensor,
-    weight: Tensor,
-    text: Tensor,
-    generator: torch.Generator,
+    unet: UNet2DConditionModel, scheduler: DDIMScheduler, shots: Shots, generator: torch.Generator
 ) -> Tensor:
     """Weighted mean squared error of v (Salimans & Ho 2022)."""
+    latents, weight, text = shots
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     u = torch.rand(len(latents), generator=generator, device=latents.device)
     t = (1000 * SHIFT * u / (1 + (SHIFT - 1) * u)).long().clamp_max(999)  # Esser et al. 2024, eq. 23
@@ -146,12 +147,7 @@ def diffusion_loss(
 
 
 def difference_loss(
-    unet: UNet2DConditionModel,
-    scheduler: DDIMScheduler,
-    latents: Tensor,
-    weight: Tensor,
-    text: Tensor,
-    generator: torch.Generator,
+    unet: UNet2DConditionModel, scheduler: DDIMScheduler, shots: Shots, generator: torch.Generator
 ) -> Tensor:
     """How far the captions of a pair move the estimates of x_0 apart, against how far they should.
 
@@ -159,15 +155,8 @@ def difference_loss(
     the two captions. All else cancels in the difference; in the usual loss it is a per cent or two, lost
     in the noise of the rest (our choice, ADR 15). v = (alpha x_t - x_0) / sigma, so v differs by
     -(x_0 - x_0') / sigma.
-
-    Args:
-        unet: with its conditions' width.
-        scheduler: of the noise.
-        latents: (size, channels, 16, 16), pairs one after the other.
-        weight: (size, 1, 16, 16).
-        text: (size, 77, width).
-        generator: of noise and timesteps.
     """
+    latents, weight, text = shots
     first, second = latents[::2], latents[1::2]
     noise = torch.randn(first.shape, generator=generator, device=latents.device)
     low, high = TAKES_BAND
@@ -193,10 +182,12 @@ def build(shop: Workshop) -> None:
     album = Album(shop, min(PICTURES[shop.device.type], recipe.steps * recipe.batch // 4))
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(shop.device)
 
+    called = torch.compile(unet) if shop.compiled else unet
+
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
-        usual = diffusion_loss(unet, scheduler, *album.batch(batch // 2, generator), generator)
+        usual = diffusion_loss(called, scheduler, album.batch(batch // 2, generator), generator)
         pairs = album.batch(batch // 2, generator, drop=0.0)
-        return usual + TAKES_WEIGHT * difference_loss(unet, scheduler, *pairs, generator)
+        return usual + TAKES_WEIGHT * difference_loss(called, scheduler, pairs, generator)
 
     trained = fit(shop, "denoiser", unet, loss)
     save_half(trained, shop.out / "checkpoint" / "unet")
