@@ -1,4 +1,4 @@
-"""The gate, the probes and the judges' errors of the micro-world: `python benchmarks/microworld.py`.
+"""The gate, the probes, the judges' errors and the base's hearing: `python benchmarks/microworld.py`.
 
 The detector has a script of its own, `detector.py`.
 
@@ -14,10 +14,11 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from PIL import Image
 from record import record
 
-from emoji_adapter.config import packaged_part
+from emoji_adapter.config import GUIDANCE, packaged_part
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.evaluation.grid import grid
 from emoji_adapter.microworld.drawing import draw
+from emoji_adapter.microworld.following import drawn_expressions, explained_share
 from emoji_adapter.microworld.gate import autoencoder_gate, base_gate, base_samples, through_autoencoder
 from emoji_adapter.microworld.judges import MicroJudges
 from emoji_adapter.microworld.probes import encoder_probes
@@ -42,6 +43,17 @@ def main() -> None:
         "size": size,
         "gate_autoencoder": autoencoder_gate(pipe.vae, judges, arguments.seed, size=size),
         "gate_base": base_gate(samples, judges),
+        "following": {
+            "drawn": drawn_expressions(
+                pipe,
+                judges,
+                size=size,
+                seed=arguments.seed,
+                count=arguments.samples,
+                guidance=(GUIDANCE, 3.0),
+            ),
+            "explained_share": explained_share(pipe, size=size, seed=arguments.seed),
+        },
         "probes": encoder_probes(
             ExpressionEncoder.from_pretrained("micro").to(arguments.device), arguments.seed, size=size
         ),

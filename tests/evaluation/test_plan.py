@@ -29,6 +29,7 @@ def test_yaml_and_json_are_read(tmp_path: Path):
     [
         ("rows: []", "no rows"),
         ("rows: [{name: a, draw: sketch}]", "'sketch'. Known: plain"),
+        ("rows: [{name: a, draw: plain, expression_guidance_scale: 2}]", "draw one of expression, both"),
         ("rows: [{name: a}, {name: a}]", "Two rows are named 'a'"),
         ("rows: [{name: a, against: b}, {name: b}]", "'b', which is not above it"),
         ("rows: [{name: a, adaptor: b}]", "unknown key 'adaptor'. Did you mean 'adapter'"),
@@ -43,6 +44,10 @@ def test_rows_share_what_does_not_depend_on_them():
     base, better = RowPlan("a", adapter="x"), RowPlan("b", adapter="x", expression_scale=0.5)
     assert drawings_of(base)["own"] == drawings_of(better)["own"] == Drawing("identity", None, "x")
     assert drawings_of(base)["row"] != drawings_of(better)["row"]
+    guided = RowPlan("c", adapter="x", expression_guidance_scale=3.0)
+    assert drawings_of(guided)["own"] == drawings_of(base)["own"]
+    assert drawings_of(guided)["row"] != drawings_of(base)["row"]
+    assert drawings_of(guided)["identity_off"].expression_guidance_scale == 3.0
     assert drawings_of(RowPlan("p", "plain", adapter="x"))["row"] == Drawing("plain")
 
 

@@ -12,7 +12,7 @@ from tests.evaluation import planted
 from emoji_adapter.errors import DataError, NoFaceError
 from emoji_adapter.evaluation.drawing import through_autoencoder
 from emoji_adapter.evaluation.judged import Judged
-from emoji_adapter.evaluation.plan import DEFAULT
+from emoji_adapter.evaluation.plan import DEFAULT, RowPlan
 from emoji_adapter.evaluation.runner import Settings, evaluate, work
 from emoji_adapter.metrics.records import Readings
 from emoji_adapter.pipelines.faces import FaceEncoders
@@ -136,6 +136,14 @@ def test_each_branch_acts_where_it_should(judged: Judged) -> None:
     for number, name in enumerate(drawn):
         for other in drawn[number + 1 :]:
             assert distance(images[name], images[other]) > 1, (name, other)
+
+
+def test_a_guided_row_is_guided(pipe: EmojiDiffSDPipeline, judged: Judged) -> None:
+    plans = [RowPlan(str(scale), expression_guidance_scale=scale) for scale in (2.0, 0.0, 6.0)]
+    as_text, none, more = (row.images[4] for row in run(pipe, plans=plans).rows)
+    assert distance(as_text, judged.row("emoji adapter").images[4]) <= 1
+    assert distance(none, judged.row("emoji adapter").images[4]) > 1
+    assert distance(more, as_text) > 1
 
 
 def test_batches_do_not_matter(pipe: EmojiDiffSDPipeline, judged: Judged) -> None:

@@ -32,12 +32,14 @@ class Drawing:
         checkpoint: None for the table's own.
         adapter: likewise.
         scales: strength of identity and expression.
+        expression_guidance_scale: None guides the expression as the text is.
     """
 
     way: str
     checkpoint: str | None = None
     adapter: str | None = None
     scales: tuple[float, float] = (1.0, 1.0)
+    expression_guidance_scale: float | None = None
 
     @classmethod
     def of(cls, plan: RowPlan, way: str | None = None) -> "Drawing":
@@ -51,7 +53,8 @@ class Drawing:
         if name == ORACLE:
             return cls(name)
         needs = made.acts or made.swapped is not None
-        return cls(name, plan.checkpoint, plan.adapter if needs else None, scales)
+        guidance = plan.expression_guidance_scale if made.expression else None
+        return cls(name, plan.checkpoint, plan.adapter if needs else None, scales, guidance)
 
 
 def drawings_of(plan: RowPlan) -> dict[str, Drawing]:
@@ -146,6 +149,8 @@ class Studio:
             parts += [fingerprint.of_tensors(tensor for name, tensor in told if acting[name])]
             branches = [name for name in ("identity", "expression") if getattr(way, name) or way.stock]
             parts += [fingerprint.of_branches(pipe.emoji_adapter, branches), str(drawing.scales)]
+        if drawing.expression_guidance_scale is not None:
+            parts += [f"expression guidance {drawing.expression_guidance_scale}"]
         if way.swapped and self._swapper is not None:
             parts += [fingerprint.of_file(self._swapper.path)]
         return fingerprint.digest(parts)
@@ -174,6 +179,9 @@ class Studio:
         pipe, cells = self._pipe(drawing), self._question.cells
         told = self._conditions.of(pipe) if way.acts else None
         stock = StockAdapters(pipe) if way.stock else None
+        guided = {}
+        if drawing.expression_guidance_scale is not None:
+            guided["expression_guidance_scale"] = drawing.expression_guidance_scale
         if way.acts:
             pipe.set_emoji_adapter_scale(identity=drawing.scales[0], expression=drawing.scales[1])
         images: list[Image] = []
@@ -189,7 +197,7 @@ class Studio:
                 scales = (drawing.scales[0] * way.identity, drawing.scales[1] * way.expression)
                 images += stock(prompts, told[0][rows], told[1][rows], scales, **arguments)
             else:
-                images += pipe(prompts, **arguments, **_embeds(told, way, rows)).images
+                images += pipe(prompts, **arguments, **guided, **_embeds(told, way, rows)).images
             self._advance(drawing.way, len(part))
         return images
 

@@ -69,6 +69,7 @@ class RowPlan:
         checkpoint: likewise.
         identity_scale: strength of the identity branch.
         expression_scale: strength of the expression branch.
+        expression_guidance_scale: of the pipeline; None guides the expression as the text is.
         identity_off: also draw the cells without the person, for the leak at identity scale 0.
         against: row above that this one is compared with; None for the next one above.
     """
@@ -79,6 +80,7 @@ class RowPlan:
     checkpoint: str | None = None
     identity_scale: float = 1.0
     expression_scale: float = 1.0
+    expression_guidance_scale: float | None = None
     identity_off: bool = True
     against: str | None = None
 
@@ -86,6 +88,13 @@ class RowPlan:
         if self.draw not in WAYS:
             raise InputError(
                 f"The row {self.name!r} is to be drawn as {self.draw!r}. Known: {', '.join(WAYS)}."
+            )
+        way = WAYS[self.draw]
+        if self.expression_guidance_scale is not None and (way.stock or not way.expression):
+            guided = ", ".join(name for name, way in WAYS.items() if way.expression and not way.stock)
+            raise InputError(
+                f"The row {self.name!r}, drawn as {self.draw!r}, has no expression_guidance_scale: leave it "
+                f"out, or draw one of {guided}."
             )
 
 
