@@ -46,7 +46,10 @@ def build(
     ] = None,
     warm: Annotated[Path | None, typer.Option(help="Finished weights to start from.")] = None,
     compiled: Annotated[
-        bool | None, typer.Option(help="Compile the renderer: slow to start, then faster. Default: on a GPU.")
+        bool | None,
+        typer.Option(
+            help="Compile renderer and U-Net: slow to start, then faster. Default: the renderer, on a GPU."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: DeviceOption = "auto",

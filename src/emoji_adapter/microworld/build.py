@@ -77,7 +77,7 @@ def build(
         seed: Of everything drawn.
         device: A torch device; a GPU if there is one.
         warm: Finished weights to start from.
-        compiled: Draw with the compiled renderer: faster, after a minute or two. None: on a GPU.
+        compiled: Compile renderer and U-Net: faster, after some minutes. None: the renderer, on a GPU.
 
     Raises:
         InputError: an unknown recipe or stage, or one whose requirements are not done.
