@@ -35,7 +35,7 @@ def test_correlation_is_of_what_varies():
 class Base(StableDiffusionPipeline):
     """Latents are the pictures themselves; the U-Net knows `heard` of each."""
 
-    device = torch.device("cpu")
+    device = torch.device("cpu")  # pyright: ignore
     scheduler = make_scheduler()
 
     def __init__(self, heard: float):
@@ -53,7 +53,7 @@ class Base(StableDiffusionPipeline):
 
         return encode
 
-    def encode_prompt(self, texts, device, count, do_classifier_free_guidance):
+    def encode_prompt(self, texts, device, count, do_classifier_free_guidance):  # pyright: ignore
         return (self.pictures[-1],)
 
     def unet(self, x_t, t, encoder_hidden_states):
@@ -84,7 +84,7 @@ def test_pictures_are_drawn_from_descriptions_and_read():
     asked = []
 
     class Draws(Base):
-        def __call__(self, texts, *, num_inference_steps, guidance_scale, generator):
+        def __call__(self, texts, *, num_inference_steps, guidance_scale, generator):  # pyright: ignore
             seeds = [noise.initial_seed() for noise in generator]
             asked.extend(zip(texts, [guidance_scale] * len(texts), seeds, strict=True))
             return SimpleNamespace(images=[Image.new("RGB", (8, 8))] * len(texts))
