@@ -52,7 +52,7 @@ def test_the_demo_makes_a_portrait_and_a_grid(tmp_path: Path) -> None:
 
 def test_examples_and_readme_show_the_guidance_that_is_the_default() -> None:
     shown = [ROOT / "README.md", *(ROOT / "examples").glob("*.py")]
-    scales = {scale for path in shown for scale in re.findall(r"guidance_scale=([\d.]+)", path.read_text())}
+    scales = {scale for path in shown for scale in re.findall(r"\bguidance_scale=([\d.]+)", path.read_text())}
     assert scales == {str(GUIDANCE)}
 
 
