@@ -179,9 +179,6 @@ class Studio:
         pipe, cells = self._pipe(drawing), self._question.cells
         told = self._conditions.of(pipe) if way.acts else None
         stock = StockAdapters(pipe) if way.stock else None
-        guided = {}
-        if drawing.expression_guidance_scale is not None:
-            guided["expression_guidance_scale"] = drawing.expression_guidance_scale
         if way.acts:
             pipe.set_emoji_adapter_scale(identity=drawing.scales[0], expression=drawing.scales[1])
         images: list[Image] = []
@@ -192,12 +189,14 @@ class Studio:
                 "num_inference_steps": self._settings.steps,
                 "guidance_scale": self._settings.guidance,
             }
+            if drawing.expression_guidance_scale is not None:
+                arguments["expression_guidance_scale"] = drawing.expression_guidance_scale
             prompts = [getattr(cell, way.prompt) for cell in part]
             if stock is not None and told is not None:
                 scales = (drawing.scales[0] * way.identity, drawing.scales[1] * way.expression)
                 images += stock(prompts, told[0][rows], told[1][rows], scales, **arguments)
             else:
-                images += pipe(prompts, **arguments, **guided, **_embeds(told, way, rows)).images
+                images += pipe(prompts, **arguments, **_embeds(told, way, rows)).images
             self._advance(drawing.way, len(part))
         return images
 

@@ -15,6 +15,7 @@ from emoji_adapter.metrics.expression import blendshape_distance
 from emoji_adapter.microworld.captions import prompt
 from emoji_adapter.microworld.descriptions import expression_words, part_words, person_words
 from emoji_adapter.microworld.drawing import draw
+from emoji_adapter.microworld.gate import drawn
 from emoji_adapter.microworld.judges import MicroJudges
 from emoji_adapter.microworld.splits import pictures
 from emoji_adapter.renderer.parameters import FaceParameters
@@ -86,12 +87,7 @@ def drawn_expressions(
 
     found = {"truth": figures([Image.fromarray(picture) for picture in draw(asked, size, judges.device)])}
     for scale in guidance:
-        images: list[Image.Image] = []
-        for start in range(0, count, 16):
-            part = texts[start : start + 16]
-            noise = [torch.Generator().manual_seed(seed * 100_000 + start + i) for i in range(len(part))]
-            images += pipe(part, num_inference_steps=steps, guidance_scale=scale, generator=noise).images
-        found[str(scale)] = figures(images)
+        found[str(scale)] = figures(drawn(pipe, texts, seed=seed, steps=steps, guidance=scale))
     return found
 
 

@@ -73,11 +73,18 @@ def base_samples(
 ) -> list[Image.Image]:
     """Pictures of the base model for every style and background in turn."""
     prompts = [prompt(STYLES[i % len(STYLES)], BACKGROUNDS[i % len(BACKGROUNDS)]) for i in range(count)]
+    return drawn(pipe, prompts, seed=seed, steps=steps, guidance=2.5)
+
+
+def drawn(
+    pipe: StableDiffusionPipeline, prompts: list[str], *, seed: int, steps: int, guidance: float
+) -> list[Image.Image]:
+    """One picture for each prompt, each from noise of its own."""
     out: list[Image.Image] = []
-    for start in range(0, count, 16):
+    for start in range(0, len(prompts), 16):
         part = prompts[start : start + 16]
         generators = [torch.Generator().manual_seed(seed * 100_000 + start + i) for i in range(len(part))]
-        made = pipe(part, num_inference_steps=steps, guidance_scale=2.5, generator=generators)
+        made = pipe(part, num_inference_steps=steps, guidance_scale=guidance, generator=generators)
         out += made.images
     return out
 
