@@ -65,6 +65,12 @@ class FaceParameters:
         first = torch.arange(len(self), device=self.expression.device) // count * count
         return self.index(first).replace(expression=self.expression)
 
+    def turned_back(self, generator: torch.Generator) -> "FaceParameters":
+        """The same faces with heads turned and shifted less, each by a share of its own between 0 and 1."""
+        share = torch.rand(len(self), 1, generator=generator, device=self.pose.device)
+        usual = self.pose.new_tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
+        return self.replace(pose=usual + share * (self.pose - usual))
+
     @staticmethod
     def cat(batches: "list[FaceParameters]") -> "FaceParameters":
         """Several batches as one."""

@@ -11,8 +11,10 @@ from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor
 
 from emoji_adapter.microworld.fit import Workshop, fit
-from emoji_adapter.microworld.stages.denoiser import Album, diffusion_loss, make_scheduler
+from emoji_adapter.microworld.stages.album import Album
+from emoji_adapter.microworld.stages.denoiser import diffusion_loss, make_scheduler
 from emoji_adapter.microworld.stages.language import save_half
+from emoji_adapter.microworld.stages.numbers import Heard
 
 RANK = 8
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2", "proj_in", "proj_out"]
@@ -41,7 +43,8 @@ def build(shop: Workshop) -> None:
     album = Album(shop, min(30_000, recipe.steps * recipe.batch), look=cameo)
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
-        return diffusion_loss(unet, scheduler, album.batch(batch, generator), generator)
+        shots = album.batch(batch, generator)
+        return diffusion_loss(unet, scheduler, shots, Heard(shots.text, None), generator)
 
     trained = fit(shop, "community", unet, loss)
     layers = {k: v.half().cpu() for k, v in get_peft_model_state_dict(trained).items()}
