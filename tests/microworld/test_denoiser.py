@@ -35,7 +35,9 @@ def test_the_numbers_are_those_of_the_pictures(album: Album) -> None:
     faces = shots.faces
     assert torch.equal(faces.identity[::2], faces.identity[1::2])
     assert not torch.equal(faces.expression[::2], faces.expression[1::2])
-    rows = [int((album.latents.float() - latents).abs().flatten(1).sum(1).argmin()) for latents in shots.latents]
+    rows = [
+        int((album.latents.float() - latents).abs().flatten(1).sum(1).argmin()) for latents in shots.latents
+    ]
     assert torch.equal(faces.expression, album.faces.expression[rows])
 
 

@@ -41,7 +41,7 @@ class Shots(NamedTuple):
 class Album:
     """Latents of many pictures and the text states of their captions, ready on the device.
 
-    Pictures come in pairs that differ in the expression alone, see `stages.denoiser.difference_loss`. Heads turn and shift
+    Pictures come in pairs that differ in the expression alone, see `stages.denoiser.difference_loss`. Heads turn
     less than the renderer's bounds allow, most of them much less, as in collections of aligned portraits.
 
     Args:
@@ -68,9 +68,7 @@ class Album:
         for start in range(0, count, 500):
             parameters = sample(min(500, count - start), generator).turned_back(generator).as_takes(2)
             takes = [parameters.index(slice(first, None, 2)).to("cpu") for first in (0, 1)]
-            said = [
-                [captions(take, start, describe=share) for take in takes] for share in (DESCRIBE, PLAIN)
-            ]
+            said = [[captions(take, start, describe=share) for take in takes] for share in (DESCRIBE, PLAIN)]
             for pair, worded in enumerate(zip(*said[0], *said[1], strict=True)):
                 texts += worded[:2] if pair % 2 else worded[2:]
             with shop.autocast():

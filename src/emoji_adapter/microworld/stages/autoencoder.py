@@ -76,7 +76,7 @@ def build(shop: Workshop) -> None:
 
 @torch.no_grad()
 def scale_latents(model: AutoencoderKL, shop: Workshop) -> None:
-    """Give every latent channel mean 0 and a deviation by how much it shows, exactly, by the 1x1 convolutions.
+    """Give every latent channel mean 0 and a deviation by how much it shows, exactly, by 1x1 convolutions.
 
     A channel's deviation is its share in the pixels, `(e / max e) ** IMPORTANCE`, e being the change of the
     pixels by a change of one of its deviations. Our choice, see ADR 16.
@@ -87,7 +87,7 @@ def scale_latents(model: AutoencoderKL, shop: Workshop) -> None:
         [model.encode(shop.render(sample(64, generator)).image * 2 - 1).latent_dist.mean for _ in range(16)]
     )
     mean, deviation = means.mean((0, 2, 3)), means.std((0, 2, 3))
-    share = _effects(model, means[:64], deviation, generator)
+    share = effects(model, means[:64], deviation, generator)
     scale = (share / share.max()) ** IMPORTANCE / deviation
     before, after = model.quant_conv, model.post_quant_conv
     both = torch.cat([scale, torch.ones_like(scale)])
@@ -98,7 +98,7 @@ def scale_latents(model: AutoencoderKL, shop: Workshop) -> None:
     after.weight.div_(scale[None, :, None, None])
 
 
-def _effects(
+def effects(
     model: AutoencoderKL, latents: Tensor, deviation: Tensor, generator: torch.Generator, step: float = 0.2
 ) -> Tensor:
     """Root mean square change of the pixels by a change of each channel of `step` deviations."""

@@ -21,9 +21,9 @@ from emoji_adapter.microworld.stages.numbers import Heard, Numbers
 PICTURES = {"cuda": 160_000, "cpu": 60_000}
 """Distinct training pictures at the most, by device; fewer when the recipe looks at fewer."""
 SHIFT = 2.0
-"""Half of the timesteps lie above 1000 SHIFT / (1 + SHIFT) = 667, where captions tell most (our choice, ADR 9)."""
+"""Half of the timesteps lie above 1000 SHIFT / (1 + SHIFT) = 667, where captions tell most (ADR 9)."""
 TAKES_SHARE, TAKES_BAND = 1 / 3, (450, 1000)
-"""Share of the rows that learn by `difference_loss`, and their timesteps: there noise hides what a face does."""
+"""Share of the rows that learn by `difference_loss`; their timesteps: noise hides there what a face does."""
 NUMBERS = Path("numbers.safetensors")
 """Beside the checkpoint; nothing but a warm start reads it."""
 

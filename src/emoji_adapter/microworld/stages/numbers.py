@@ -36,7 +36,7 @@ _IDENTITY = (
 )  # fmt: skip
 _HAIR = 2
 DROPS = {"expression": 0.25, "identity": 0.25, "scene": 0.5}
-"""How often a row is not told the numbers of its expression, its person, and each of pose, light, variation."""
+"""How often a row is not told its expression, its person, and each of pose, light and variation."""
 
 
 class Heard(NamedTuple):
@@ -78,7 +78,7 @@ class Numbers(nn.Module):
 
     def forward(self, faces: FaceParameters) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens of expression, person and scene, each (batch, tokens, width)."""
-        dtype = self.scene[0].skip.weight.dtype  # type: ignore[union-attr]
+        dtype = self.scene[0].skip.weight.dtype
         usual = faces.pose.new_tensor([0, 0, 0, 1, 0, 0])
         pose = 2 * (faces.pose - usual) / faces.pose.new_tensor(POSE_LIMITS)
         spoken = (
@@ -130,7 +130,7 @@ def _places(groups: tuple[tuple[str, ...], ...], names: tuple[str, ...]) -> list
 
 
 def _tokens(groups: nn.ModuleList, numbers: Tensor, places: list[list[int]]) -> Tensor:
-    dtype = groups[0].skip.weight.dtype  # type: ignore[union-attr]
+    dtype = groups[0].skip.weight.dtype
     return torch.cat(
         [group(numbers[:, at].to(dtype)) for group, at in zip(groups, places, strict=True)], dim=1
     )
