@@ -41,8 +41,8 @@ class Shots(NamedTuple):
 class Album:
     """Latents of many pictures and the text states of their captions, ready on the device.
 
-    Pictures come in pairs that differ in the expression alone, see `stages.denoiser.difference_loss`. Heads turn
-    less than the renderer's bounds allow, most of them much less, as in collections of aligned portraits.
+    Pictures come in pairs that differ in the expression alone, see `stages.denoiser.difference_loss`. Heads
+    turn less than the renderer's bounds allow, most of them much less, as in albums of aligned portraits.
 
     Args:
         shop: where the finished autoencoder and text encoder lie.
@@ -67,10 +67,7 @@ class Album:
         count += count % 2
         for start in range(0, count, 500):
             parameters = sample(min(500, count - start), generator).turned_back(generator).as_takes(2)
-            takes = [parameters.index(slice(first, None, 2)).to("cpu") for first in (0, 1)]
-            said = [[captions(take, start, describe=share) for take in takes] for share in (DESCRIBE, PLAIN)]
-            for pair, worded in enumerate(zip(*said[0], *said[1], strict=True)):
-                texts += worded[:2] if pair % 2 else worded[2:]
+            texts += _captions(parameters.to("cpu"), start)
             with shop.autocast():
                 drawn = shop.render(parameters)
                 picture = look(drawn.image) if look else drawn.image
@@ -101,3 +98,13 @@ class Album:
         return Shots(
             self.latents[rows].float(), self.weights[rows].float(), text.float(), self.faces.index(rows)
         )
+
+
+def _captions(faces: FaceParameters, seed: int) -> list[str]:
+    """Captions of takes of two, both worded alike; every other sitting's describe little."""
+    said: list[str] = [""] * len(faces)
+    for first, share in ((0, PLAIN), (2, DESCRIBE)):
+        for take in (0, 1):
+            rows = slice(first + take, None, 4)
+            said[rows] = captions(faces.index(rows), seed + first, describe=share)
+    return said
