@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from emoji_adapter.config import packaged_part
 from emoji_adapter.microworld.fit import Workshop
@@ -59,18 +60,21 @@ def test_a_network_that_knows_both_pictures_has_no_difference_to_learn(album: Al
     scheduler = make_scheduler()
     shots = album.batch(6, torch.Generator().manual_seed(2))
 
-    class Knows:
-        dtype = torch.float32
+    class Knows(UNet2DConditionModel):
+        dtype = torch.float32  # type: ignore[assignment]
 
-        def __call__(self, x_t: torch.Tensor, t: torch.Tensor, *_: object, **__: object) -> SimpleNamespace:
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+
+        def forward(self, x_t: torch.Tensor, t: torch.Tensor, *_: Any, **__: Any) -> Any:
             abar = scheduler.alphas_cumprod[t][:, None, None, None]
             return SimpleNamespace(sample=(abar.sqrt() * x_t - shots.latents) / (1 - abar).sqrt())
 
     class Mute(Knows):
-        def __call__(self, x_t: torch.Tensor, t: torch.Tensor, *_: object, **__: object) -> SimpleNamespace:
+        def forward(self, x_t: torch.Tensor, t: torch.Tensor, *_: Any, **__: Any) -> Any:
             return SimpleNamespace(sample=x_t)
 
-    def loss(unet: Any) -> float:
+    def loss(unet: UNet2DConditionModel) -> float:
         generator = torch.Generator().manual_seed(3)
         return float(difference_loss(unet, scheduler, shots, Heard(shots.text, None), generator))
 
