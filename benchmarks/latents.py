@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from emoji_adapter.config import packaged_part
 from emoji_adapter.microworld.splits import stream
 from emoji_adapter.microworld.stages.autoencoder import effects
-from emoji_adapter.renderer.parameters import POSE_LIMITS, FaceParameters, sample
+from emoji_adapter.renderer.parameters import FaceParameters, sample
 from emoji_adapter.renderer.render import render
 from emoji_adapter.renderer.vocabulary import ACCESSORIES, BACKGROUNDS, STYLES
 
@@ -66,9 +66,7 @@ def drawn(vae: AutoencoderKL, count: int, generator: torch.Generator) -> tuple[F
 
 def features(faces: FaceParameters) -> Tensor:
     """All numbers, their squares, the kinds, and products of styles with backgrounds and with people."""
-    usual = torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
-    pose = 2 * (faces.pose - usual) / torch.tensor(POSE_LIMITS)
-    numbers = torch.cat([faces.identity, faces.expression, pose, faces.light], dim=1)
+    numbers = torch.cat([faces.identity, faces.expression, 2 * faces.pose_shares(), faces.light], dim=1)
     style, background, accessory = (
         one_hot(kinds, len(names)).float()
         for kinds, names in (

@@ -21,6 +21,8 @@ IDENTITY_NAMES: tuple[str, ...] = (
 IDENTITY_DIM = len(IDENTITY_NAMES)
 POSE_LIMITS = (0.35, 0.28, 0.15, 0.10, 0.07, 0.05)
 """Half ranges of yaw, pitch, roll (radians), relative scale, and shift in x and y (half picture widths)."""
+USUAL_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+"""A face seen from the front, upright and in the middle."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,12 @@ class FaceParameters:
     def turned_back(self, generator: torch.Generator) -> "FaceParameters":
         """The same faces with heads turned and shifted less, each by a share of its own between 0 and 1."""
         share = torch.rand(len(self), 1, generator=generator, device=self.pose.device)
-        usual = self.pose.new_tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
+        usual = self.pose.new_tensor(USUAL_POSE)
         return self.replace(pose=usual + share * (self.pose - usual))
+
+    def pose_shares(self) -> Float[Tensor, "batch 6"]:
+        """How far each head is from `USUAL_POSE`, as shares of `POSE_LIMITS`: in [-1, 1]."""
+        return (self.pose - self.pose.new_tensor(USUAL_POSE)) / self.pose.new_tensor(POSE_LIMITS)
 
     @staticmethod
     def cat(batches: "list[FaceParameters]") -> "FaceParameters":

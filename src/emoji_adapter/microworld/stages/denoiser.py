@@ -134,7 +134,7 @@ def build(shop: Workshop) -> None:
 
     def loss(generator: torch.Generator, batch: int, step: int) -> Tensor:
         in_pairs = max(2, 2 * round(batch * TAKES_SHARE / 2))
-        shots = album.batch(batch - in_pairs + in_pairs % 2, generator)
+        shots = album.batch(batch - in_pairs, generator)
         pairs = album.batch(in_pairs, generator, drop=0.0)
         heard = numbers.beside(shots.text, shots.faces, generator)
         told = numbers.beside(pairs.text, pairs.faces, generator, pairs=True)

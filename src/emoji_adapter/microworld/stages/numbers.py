@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from emoji_adapter.microworld.stages.language import WIDTH
 from emoji_adapter.renderer.blendshapes import DRAWN
-from emoji_adapter.renderer.parameters import IDENTITY_NAMES, POSE_LIMITS, FaceParameters
+from emoji_adapter.renderer.parameters import IDENTITY_NAMES, FaceParameters
 
 _EYE = ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
 _EXPRESSION = (
@@ -34,6 +34,13 @@ _IDENTITY = (
     ("nose_width", "nose_length", "mouth_width", "lip_fullness"),
     ("brow_thickness", "brow_tilt", "brow_height", "beard"),
 )  # fmt: skip
+
+
+def _places(groups: tuple[tuple[str, ...], ...], names: tuple[str, ...]) -> list[list[int]]:
+    return [[names.index(name) for name in group] for group in groups]
+
+
+_EXPRESSION_AT, _IDENTITY_AT = _places(_EXPRESSION, DRAWN), _places(_IDENTITY, IDENTITY_NAMES)
 _HAIR = 2
 DROPS = {"expression": 0.25, "identity": 0.25, "scene": 0.5}
 """How often a row is not told its expression, its person, and each of pose, light and variation."""
@@ -79,15 +86,15 @@ class Numbers(nn.Module):
     def forward(self, faces: FaceParameters) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens of expression, person and scene, each (batch, tokens, width)."""
         dtype = self.scene[0].skip.weight.dtype
-        usual = faces.pose.new_tensor([0, 0, 0, 1, 0, 0])
-        pose = 2 * (faces.pose - usual) / faces.pose.new_tensor(POSE_LIMITS)
         spoken = (
-            _tokens(self.expression, faces.expression * 2 - 0.5, _places(_EXPRESSION, DRAWN)),
-            _tokens(self.identity, faces.identity, _places(_IDENTITY, IDENTITY_NAMES)),
+            _tokens(self.expression, faces.expression * 2 - 0.5, _EXPRESSION_AT),
+            _tokens(self.identity, faces.identity, _IDENTITY_AT),
         )
         scene = [
             group(numbers.to(dtype))
-            for group, numbers in zip(self.scene, (pose, faces.light, faces.variation), strict=True)
+            for group, numbers in zip(
+                self.scene, (2 * faces.pose_shares(), faces.light, faces.variation), strict=True
+            )
         ]
         return *spoken, torch.cat(scene, dim=1)
 
@@ -123,10 +130,6 @@ class Numbers(nn.Module):
         ]
         states = torch.cat([text.to(expression), expression, identity, scene], dim=1)
         return Heard(states, torch.cat(mask, dim=1))
-
-
-def _places(groups: tuple[tuple[str, ...], ...], names: tuple[str, ...]) -> list[list[int]]:
-    return [[names.index(name) for name in group] for group in groups]
 
 
 def _tokens(groups: nn.ModuleList, numbers: Tensor, places: list[list[int]]) -> Tensor:
