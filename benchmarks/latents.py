@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from emoji_adapter.config import packaged_part
+from emoji_adapter.data.latents import encode_pictures
+from emoji_adapter.microworld.drawing import draw
 from emoji_adapter.microworld.splits import stream
 from emoji_adapter.microworld.stages.autoencoder import effects
 from emoji_adapter.renderer.parameters import FaceParameters, sample
-from emoji_adapter.renderer.render import render
 from emoji_adapter.renderer.vocabulary import ACCESSORIES, BACKGROUNDS, STYLES
 
 RIDGE = 3.0
@@ -29,7 +30,8 @@ def main() -> None:
     arguments = parser.parse_args()
     vae = AutoencoderKL.from_pretrained(packaged_part("checkpoint") / "vae", torch_dtype=torch.float32).eval()
     generator = stream("train", "latents benchmark", 0)
-    faces, latents = drawn(vae, arguments.pictures + arguments.pictures // 5, generator)
+    faces = sample(arguments.pictures + arguments.pictures // 5, generator).as_takes(2)
+    latents = encode_pictures(vae, draw(faces, vae.config["sample_size"])).float()
     flat, known = latents.flatten(1), features(faces)
     count = arguments.pictures
     gram = known[:count].T @ known[:count] + RIDGE * torch.eye(known.shape[1])
@@ -51,17 +53,6 @@ def main() -> None:
     }
     print(json.dumps(figures, indent=1))
     record("latents", figures)
-
-
-@torch.no_grad()
-def drawn(vae: AutoencoderKL, count: int, generator: torch.Generator) -> tuple[FaceParameters, Tensor]:
-    """Fresh faces in takes of two, and their latents."""
-    faces, latents = [], []
-    for start in range(0, count, 200):
-        faces.append(sample(min(200, count - start), generator).as_takes(2))
-        picture = render(faces[-1], vae.config["sample_size"]).image * 2 - 1
-        latents.append(vae.encode(picture, return_dict=False)[0].mean)
-    return FaceParameters.cat(faces), torch.cat(latents)
 
 
 def features(faces: FaceParameters) -> Tensor:
