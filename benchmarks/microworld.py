@@ -1,4 +1,4 @@
-"""The gate, the probes, the judges' errors and the base's hearing: `python benchmarks/microworld.py`.
+"""The gate, the probes, errors of judges and teacher, the base's hearing: `python benchmarks/microworld.py`.
 
 The detector has a script of its own, `detector.py`.
 
@@ -15,6 +15,7 @@ from PIL import Image
 from record import record
 
 from emoji_adapter.config import GUIDANCE, packaged_part
+from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.evaluation.grid import grid
 from emoji_adapter.microworld.drawing import draw
@@ -22,6 +23,7 @@ from emoji_adapter.microworld.following import drawn_expressions, explained_shar
 from emoji_adapter.microworld.gate import autoencoder_gate, base_gate, base_samples, through_autoencoder
 from emoji_adapter.microworld.judges import MicroJudges
 from emoji_adapter.microworld.probes import encoder_probes
+from emoji_adapter.microworld.reading import reading
 from emoji_adapter.microworld.splits import pictures
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,6 +59,7 @@ def main() -> None:
         "probes": encoder_probes(
             ExpressionEncoder.from_pretrained("micro").to(arguments.device), arguments.seed, size=size
         ),
+        "reading": reading(BlendshapeTeacher(), judges.analyzer, size=size, seed=arguments.seed),
         "judges": judges.errors(arguments.seed, size=size),
     }
     print(json.dumps(figures, indent=1))
