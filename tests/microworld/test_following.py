@@ -43,7 +43,10 @@ class Base(StableDiffusionPipeline):
         mode = SimpleNamespace(mode=lambda: self.pictures[-1])
         coded = SimpleNamespace(latent_dist=mode)
         self.vae = SimpleNamespace(
-            dtype=torch.float32, config=SimpleNamespace(scaling_factor=1.0), encode=self._encode(coded)
+            device="cpu",
+            dtype=torch.float32,
+            config=SimpleNamespace(scaling_factor=1.0),
+            encode=self._encode(coded),
         )
 
     def _encode(self, coded):

@@ -39,6 +39,17 @@ def test_ridge_finds_a_planted_map():
     assert strong[:-1].norm() < 0.2 * weak[:-1].norm()
 
 
+@pytest.mark.parametrize("rows", [12, 80])
+def test_ridge_is_the_same_in_both_forms(rows):
+    x = torch.randn(rows, 30, generator=torch.Generator().manual_seed(0))
+    y, ones = x[:, :2] - 1, torch.ones(rows, 1)
+    wide = torch.cat([x, ones], dim=1).double()
+    penalty = 0.1 * wide.square().sum(1).mean()
+    expected = torch.linalg.solve(wide.T @ wide + penalty * torch.eye(31).double(), wide.T @ y.double())
+    (found,) = Ridges(x, [0.1]).weights(y)
+    torch.testing.assert_close(found, expected)
+
+
 def test_people_are_apart_where_expressions_are_told():
     who = torch.randint(PEOPLE, (500,), generator=torch.Generator().manual_seed(0))
     groups = [set(who[group].tolist()) for group in _people_apart(who)]

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from emoji_adapter.config import GUIDANCE
+from emoji_adapter.data.latents import encode_pictures
 from emoji_adapter.metrics.expression import blendshape_distance
 from emoji_adapter.microworld.captions import prompt
 from emoji_adapter.microworld.descriptions import expression_words, part_words, person_words
@@ -110,16 +111,12 @@ def explained_share(
         By timestep; at most 1, 0 for a model that does not listen.
     """
     asked = pictures("test", 2 * pairs, seed + 21).as_takes(2)
-    latents, states = [], []
-    for start in range(0, 2 * pairs, 32):
-        part = asked.index(slice(start, start + 32))
-        pixels = (
-            torch.from_numpy(draw(part, size, pipe.device)).permute(0, 3, 1, 2).to(pipe.device) / 127.5 - 1
-        )
-        latents.append(pipe.vae.encode(pixels.to(pipe.vae.dtype)).latent_dist.mode())
-        texts: list[str] = descriptions(part)
-        states.append(pipe.encode_prompt(texts, pipe.device, 1, do_classifier_free_guidance=False)[0])
-    x_0, text = torch.cat(latents) * pipe.vae.config.scaling_factor, torch.cat(states)
+    x_0 = encode_pictures(pipe.vae, draw(asked, size, pipe.device)).to(pipe.device, torch.float32)
+    states = [
+        pipe.encode_prompt(descriptions(part), pipe.device, 1, do_classifier_free_guidance=False)[0]
+        for part in (asked.index(slice(start, start + 32)) for start in range(0, 2 * pairs, 32))
+    ]
+    text = torch.cat(states)
     noise = torch.randn(x_0[::2].shape, generator=torch.Generator().manual_seed(seed)).to(x_0)
     return {str(t): round(_explained(pipe, x_0, text, noise, t), 4) for t in TIMESTEPS}
 

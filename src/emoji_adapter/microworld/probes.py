@@ -21,7 +21,9 @@ PEOPLE, EXPRESSIONS, STRENGTHS = 40, 12, (1e-4, 1e-3, 1e-2, 1e-1)
 
 
 class Ridges:
-    """Ridge regressions with an intercept on the same features, in the kernel form: n is smaller than d.
+    """Ridge regressions with an intercept on the same features.
+
+    In the form whose matrix is the smaller one: the kernel's, n x n, or d x d.
 
     Args:
         features: of the pictures to train on.
@@ -30,13 +32,18 @@ class Ridges:
 
     def __init__(self, features: Float[Tensor, "n d"], strengths: Sequence[float] = STRENGTHS):
         self._x = _with_ones(features)
-        kernel = self._x @ self._x.T
-        unit = torch.eye(len(kernel), dtype=kernel.dtype) * kernel.diagonal().mean()
-        self._factors = [torch.linalg.cholesky(kernel + strength * unit) for strength in strengths]
+        rows, columns = self._x.shape
+        self._wide = rows < columns
+        matrix = self._x @ self._x.T if self._wide else self._x.T @ self._x
+        unit = torch.eye(len(matrix), dtype=matrix.dtype) * matrix.diagonal().sum() / rows
+        self._factors = [torch.linalg.cholesky(matrix + strength * unit) for strength in strengths]
 
     def weights(self, targets: Float[Tensor, "n k"]) -> list[Float[Tensor, "columns k"]]:
         """Weights of each strength, the intercept last."""
-        return [self._x.T @ torch.cholesky_solve(targets.double(), factor) for factor in self._factors]
+        wanted = targets.double()
+        if self._wide:
+            return [self._x.T @ torch.cholesky_solve(wanted, factor) for factor in self._factors]
+        return [torch.cholesky_solve(self._x.T @ wanted, factor) for factor in self._factors]
 
 
 def _with_ones(features: Tensor) -> Tensor:

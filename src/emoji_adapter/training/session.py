@@ -76,6 +76,22 @@ class Session:
         return half_autocast(self.device, enabled=half_precision(self.config, self.device))
 
 
+def make_accelerator(device: str | None = None) -> Accelerator:
+    """Join the processes of a run.
+
+    Without an accelerator those that `torchrun` started would each train alone, all the same steps, unless
+    accelerate is told that the CPU is meant.
+
+    Args:
+        device: "cpu" to stay off an accelerator; None = what accelerate chooses.
+    """
+    handlers: list[KwargsHandler] = [
+        DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    ]
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    return Accelerator(mixed_precision="no", cpu=on_cpu, kwargs_handlers=handlers)
+
+
 def open_session(config: TrainingConfig, data: PreparedSet, device: str | None = None) -> Session:
     """Load the models of a run and check that they fit the data.
 
@@ -89,10 +105,7 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
         AdapterMismatchError: the adapter to start from does not fit.
         WeightsNotFoundError: a model is missing.
     """
-    handlers: list[KwargsHandler] = [
-        DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
-    ]
-    accelerator = Accelerator(mixed_precision="no", cpu=device == "cpu", kwargs_handlers=handlers)
+    accelerator = make_accelerator(device)
     if config.minutes is not None and accelerator.num_processes > 1:
         raise InputError("minutes plans one process only; set steps for a run of several processes.")
     device_ = accelerator.device
