@@ -27,6 +27,8 @@ from emoji_adapter.microworld.reading import reading
 from emoji_adapter.microworld.splits import pictures
 
 RESULTS = Path(__file__).parent / "results"
+PROBED = (12_000, 48_000)
+"""Pictures of the probes, half of them to learn from: 8 192 weights for each number are starved by 6 000."""
 
 
 def main() -> None:
@@ -40,6 +42,7 @@ def main() -> None:
     pipe.to(arguments.device).set_progress_bar_config(disable=True)
     size = pipe.unet.config.sample_size * pipe.vae_scale_factor
     judges = MicroJudges(device=arguments.device)
+    encoder = ExpressionEncoder.from_pretrained("micro").to(arguments.device)
     samples = base_samples(pipe, seed=arguments.seed, count=arguments.samples)
     figures = {
         "size": size,
@@ -56,9 +59,9 @@ def main() -> None:
             ),
             "explained_share": explained_share(pipe, size=size, seed=arguments.seed),
         },
-        "probes": encoder_probes(
-            ExpressionEncoder.from_pretrained("micro").to(arguments.device), arguments.seed, size=size
-        ),
+        "probes": {
+            str(count): encoder_probes(encoder, arguments.seed, size=size, count=count) for count in PROBED
+        },
         "reading": reading(BlendshapeTeacher(), judges.analyzer, size=size, seed=arguments.seed),
         "judges": judges.errors(arguments.seed, size=size),
     }
