@@ -7,10 +7,13 @@ import pytest
 import torch
 
 SCRIPT = """
-from emoji_adapter.training.session import make_accelerator
+import sys
+from pathlib import Path
+
+from emoji_adapter.training.processes import make_accelerator
 
 accelerator = make_accelerator()
-print("process", accelerator.process_index, "of", accelerator.num_processes)
+Path(sys.argv[1], f"process_{accelerator.process_index}").write_text(f"of {accelerator.num_processes}")
 """
 
 
@@ -18,7 +21,8 @@ print("process", accelerator.process_index, "of", accelerator.num_processes)
 def test_processes_without_an_accelerator_join(tmp_path):
     script = tmp_path / "join.py"
     script.write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(script)]
-    done = subprocess.run(launch, capture_output=True, text=True, timeout=240)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    done = subprocess.run([*launch, str(script), str(tmp_path)], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert {"process 0 of 2", "process 1 of 2"} <= set(done.stdout.splitlines())
+    found = {path.name: path.read_text() for path in tmp_path.glob("process_*")}
+    assert found == {"process_0": "of 2", "process_1": "of 2"}

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, KwargsHandler
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, nn
 
@@ -25,6 +24,7 @@ from emoji_adapter.pipelines.base import EmojiDiffPipeline
 from emoji_adapter.training.conditions import Conditioner
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.losses import Diffusion
+from emoji_adapter.training.processes import make_accelerator
 from emoji_adapter.training.registry import make_stage
 from emoji_adapter.training.stages import Stage, StepModels
 from emoji_adapter.training.state import RunState
@@ -74,22 +74,6 @@ class Session:
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """The arithmetic of everything but the U-Net, which is cast as a whole."""
         return half_autocast(self.device, enabled=half_precision(self.config, self.device))
-
-
-def make_accelerator(device: str | None = None) -> Accelerator:
-    """Join the processes of a run.
-
-    Without an accelerator those that `torchrun` started would each train alone, all the same steps, unless
-    accelerate is told that the CPU is meant.
-
-    Args:
-        device: "cpu" to stay off an accelerator; None = what accelerate chooses.
-    """
-    handlers: list[KwargsHandler] = [
-        DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
-    ]
-    on_cpu = device == "cpu" or not torch.accelerator.is_available()
-    return Accelerator(mixed_precision="no", cpu=on_cpu, kwargs_handlers=handlers)
 
 
 def open_session(config: TrainingConfig, data: PreparedSet, device: str | None = None) -> Session:
