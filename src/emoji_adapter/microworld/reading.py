@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.faces.analysis import FaceAnalyzer
@@ -14,6 +12,7 @@ from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.faces.pixels import to_bytes
 from emoji_adapter.metrics.expression import blendshape_distance
 from emoji_adapter.microworld.following import correlation
+from emoji_adapter.microworld.networks.detector_figures import landmark_errors
 from emoji_adapter.microworld.splits import pictures
 from emoji_adapter.renderer.blendshapes import DRAWN_INDEX
 from emoji_adapter.renderer.render import render
@@ -51,20 +50,15 @@ def reading(
         kept += [start + row for row in rows]
         true = drawn.landmarks[rows]
         found = torch.from_numpy(np.stack([faces[row][0].landmarks for row in rows])).float()
-        distances.append(_apart(found, true))
+        distances.append(landmark_errors(found.numpy(), true.numpy()))
         for name, points in (("true", true), ("found", found)):
             crops = to_bytes(crop_batch(drawn.image[rows], points, crop))
             codes[name].append(teacher.estimate(crops)[:, list(DRAWN_INDEX)])
     truth = asked.expression[kept].numpy()
-    figures: dict[str, Any] = {"landmark_error": round(float(torch.cat(distances).mean()), 4), "n": len(kept)}
+    error = float(np.concatenate(distances).mean())
+    figures: dict[str, Any] = {"landmark_error": round(error, 4), "n": len(kept)}
     for name, parts in codes.items():
         read = np.concatenate(parts)
         exp = float(blendshape_distance(read, truth).mean())
         figures[name] = {"exp": round(exp, 4), "correlation": round(correlation(read, truth), 4)}
     return figures
-
-
-def _apart(found: Float[Tensor, "n 5 2"], true: Float[Tensor, "n 5 2"]) -> Float[Tensor, " n"]:
-    """Mean distance of five landmarks in eye distances."""
-    eyes = (true[:, 1] - true[:, 0]).norm(dim=-1)
-    return (found - true).norm(dim=-1).mean(1) / eyes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from emoji_adapter.faces.pixels import to_bytes
 from emoji_adapter.microworld.networks.backdrops import backdrops
@@ -55,8 +55,7 @@ def detector_figures(
         faces = detect(picture)
         counts[count].append(len(faces))
         if points is not None and len(faces) == 1:
-            eyes = np.linalg.norm(points[1] - points[0])
-            errors.append(np.linalg.norm(faces[0].kps - points, axis=1).mean() / eyes)
+            errors.append(landmark_errors(faces[0].kps[None], points[None])[0])
     hits, found, twos = (np.array(counts[count]) for count in (0, 1, 2))
     return {
         "found_one": float((found == 1).mean()), "missed": float((found == 0).mean()),
@@ -64,6 +63,14 @@ def detector_figures(
         "false_hits": float((hits > 0).mean()),
         "landmark_error": float(np.mean(errors)) if errors else float("nan"),
     }  # fmt: skip
+
+
+def landmark_errors(
+    found: Float[np.ndarray, "n 5 2"], true: Float[np.ndarray, "n 5 2"]
+) -> Float[np.ndarray, " n"]:
+    """Mean distance of the five landmarks of each face, in distances of the eyes."""
+    eyes = np.linalg.norm(true[:, 1] - true[:, 0], axis=-1)
+    return np.linalg.norm(found - true, axis=-1).mean(axis=1) / eyes
 
 
 def pictures_by_count(
