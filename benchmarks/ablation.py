@@ -14,6 +14,7 @@ from record import RESULTS, commit, machine
 
 from emoji_adapter.cli.evaluate import score_micro, table_plan
 from emoji_adapter.cli.table import library_versions, show
+from emoji_adapter.config import GUIDANCE
 from emoji_adapter.evaluation.comparison import assemble
 from emoji_adapter.evaluation.runner import Settings
 
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--expressions", type=int, default=12)
     parser.add_argument("--styles", type=int, default=2)
     parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     plan = table_plan(options.rows, [], "micro", "micro")

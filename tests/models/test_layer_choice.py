@@ -1,11 +1,12 @@
-"""An adapter cut down to some layers of its expression branch."""
+"""An adapter cut down to some layers of its expression branch, and one with a branch begun anew."""
 
 import pytest
 import torch
 
 import tiny
 from emoji_adapter.errors import InputError
-from emoji_adapter.models.layer_choice import with_expression_layers
+from emoji_adapter.models.adapter import is_adapter_parameter
+from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh_branch
 
 
 @pytest.fixture
@@ -60,3 +61,21 @@ def test_a_layer_that_is_new_to_the_branch_starts_like_text(unet):
 def test_a_layer_that_does_not_exist_is_refused(unet):
     with pytest.raises(InputError, match="No cross-attention layer"):
         with_expression_layers(tiny.adapter(unet), unet, ["nowhere"])
+
+
+@pytest.mark.parametrize("branch", ["identity", "expression"])
+def test_one_branch_begins_anew_and_the_other_is_kept(unet, branch):
+    old = tiny.adapter(unet, expression_layers=["mid_block"], expression_teacher="micro")
+    with torch.no_grad():
+        for parameter in old.parameters():
+            parameter.add_(1.0)
+    made = with_fresh_branch(old, unet, branch)
+    before, after = old.state_dict(), made.state_dict()
+    assert before.keys() == after.keys()
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name]) is not is_adapter_parameter(name, branch), name
+    layer = made.config[f"{branch}_layers"][0]
+    keys = made.to_k_identity if branch == "identity" else made.to_k_expression
+    assert torch.equal(keys[layer].matrix(), unet.get_submodule(layer).to_k.weight)
+    assert made.config["expression_layers"] == old.config["expression_layers"]
+    assert made.config["expression_teacher"] == ("micro" if branch == "identity" else None)

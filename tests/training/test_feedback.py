@@ -131,6 +131,14 @@ def test_templates_are_somebody_elses_where_it_is_drawn(data):
     assert torch.equal(changed.identity, rows.identity)
 
 
+def test_templates_may_be_the_persons_own(make_session, monkeypatch):
+    module = "emoji_adapter.training.feedback.with_others_templates"
+    monkeypatch.setattr(module, lambda rows, where: pytest.fail("asked for somebody else's"))
+    loss_rows(make_session(dataclasses.replace(FEW, share=1.0, templates="own")))
+    with pytest.raises(pytest.fail.Exception, match="somebody else's"):
+        loss_rows(make_session(dataclasses.replace(FEW, share=1.0)))
+
+
 def test_where_no_face_is_found_nothing_is_learnt(make_session):
     session = make_session(dataclasses.replace(FEW, share=1.0), every=0)
     losses = loss_rows(session)

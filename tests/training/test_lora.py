@@ -7,8 +7,8 @@ import torch
 
 from emoji_adapter.checkpoints.format import load_adapter
 from emoji_adapter.models.identity_lora import LORA_NAME
-from emoji_adapter.training.config import changed_settings
 from emoji_adapter.training.loop import train, train_step
+from emoji_adapter.training.resumption import changed_settings
 from emoji_adapter.training.session import open_session
 
 

@@ -7,10 +7,10 @@ from emoji_adapter.errors import InputError
 from emoji_adapter.training.config import (
     DropConfig,
     TrainingConfig,
-    changed_settings,
     load_recipe,
     recipe_names,
 )
+from emoji_adapter.training.resumption import changed_settings
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -49,6 +49,11 @@ def test_the_expression_stage_needs_an_adapter_to_start_from():
 def test_the_ica_stage_needs_an_adapter_to_start_from():
     with pytest.raises(InputError, match="set start to the adapter of the expression stage"):
         TrainingConfig(stage="ica")
+
+
+def test_only_one_branch_can_begin_anew():
+    with pytest.raises(InputError, match="fresh is about the one branch that trains"):
+        TrainingConfig(stage="feedback", start="micro", fresh=True)
 
 
 def test_an_unknown_recipe_names_the_known_ones():

@@ -12,20 +12,6 @@ from emoji_adapter.training.feedback_config import FeedbackConfig as FeedbackCon
 from emoji_adapter.training.ica_config import ICAConfig as ICAConfig
 from emoji_adapter.training.takes_config import TakesConfig as TakesConfig
 
-HARMLESS = frozenset(
-    {
-        "log_every",
-        "preview_every",
-        "checkpoint_every",
-        "keep",
-        "preview",
-        "compile",
-        "minutes",
-        "gradient_checkpointing",
-    }
-)
-"""Settings that may change between a run and its resumption: they do not touch the trained weights."""
-
 
 @dataclass(frozen=True)
 class AdapterConfig:
@@ -146,6 +132,8 @@ class TrainingConfig:
     start: str | None = None
     """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The stages that train the
     expression branch need one."""
+    fresh: bool = False
+    """The branch that trains begins anew; of the adapter to start from only the other one is kept."""
     layers: tuple[str, ...] | None = None
     """Patterns of the layers that hear the expression, as `emoji-adapter probe` chooses them; an adapter to
     start from is cut down to them. None = those of that adapter, or `adapter.expression_layers`."""
@@ -255,6 +243,12 @@ class TrainingConfig:
                 f"adapter of the {first} stage, e.g. --set start=runs/{first}/adapter."
             )
 
+        if self.fresh and self.stage == "feedback" and self.feedback.branch == "both":
+            raise InputError(
+                "fresh is about the one branch that trains, but feedback.branch is 'both'. Leave "
+                "fresh out, or set feedback.branch to identity or expression."
+            )
+
     def _check_positive(self, *names: str) -> None:
         for name in names:
             if getattr(self, name) <= 0:
@@ -278,23 +272,3 @@ def recipe_names() -> list[str]:
 def recipes_folder() -> Path:
     """Folder of the packaged recipes."""
     return Path(str(resources.files("emoji_adapter") / "training" / "recipes"))
-
-
-def changed_settings(before: dict[str, object], now: TrainingConfig) -> list[str]:
-    """Names of settings that differ in a way that a resumed run may not.
-
-    Args:
-        before: `to_mapping` of the settings that the run began with.
-        now: the settings it is to go on with.
-    """
-    after = to_mapping(now)
-    ignored = HARMLESS if now.start is None else HARMLESS | {"adapter"}
-    names = sorted(set(before) | set(after))
-    return [name for name in names if name not in ignored and _changed(before.get(name), after.get(name))]
-
-
-def _changed(before: object, now: object) -> bool:
-    """Whether a setting differs; one that did not exist yet in a group counts as None."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return any(before.get(name) != now.get(name) for name in {*before, *now})
-    return before != now

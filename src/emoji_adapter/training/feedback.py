@@ -127,7 +127,8 @@ class FeedbackStage:
         count = share_of_rows(config.feedback.share, batch, *draw.numbers, 2)
         order = rows_from_anywhere(batch, device, *draw.numbers, 4)
         own, drawn = order[count:], order[:count]
-        rows = with_others_templates(rows, drawn)
+        if config.feedback.templates == "others":
+            rows = with_others_templates(rows, drawn)
         text, identity, expression = draw_drops(batch, config.drops, draw.generator, device)
         dropped = (text.index_fill(0, drawn, 0), identity, expression)
         conditions = expression_conditions(config, models.expression_encoder, rows, draw, dropped)

@@ -15,6 +15,8 @@ class FeedbackConfig:
 
     branch: Literal["identity", "expression", "both"] = "both"
     """What trains."""
+    templates: Literal["others", "own"] = "others"
+    """Whose expression is asked for: somebody else's, or the person's own, as in same-identity pairs."""
     pack: str = "micro"
     """Face pack that finds the faces and whose recogniser judges them: the one that the set was prepared
     with, by name or folder."""

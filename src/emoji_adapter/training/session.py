@@ -18,7 +18,7 @@ from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import EmojiAdapter
-from emoji_adapter.models.layer_choice import with_expression_layers
+from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh_branch
 from emoji_adapter.models.precision import half_autocast, multiplies_half_faster
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 from emoji_adapter.training.conditions import Conditioner
@@ -103,7 +103,8 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
         text_hash=text_hash(pipe),
         expression_crop=encoder.crop.to_dict(),
     )
-    adapter = _adapter(config, pipe.unet, encoder, data).to(device_)
+    stage = make_stage(config, data.meta, device_)
+    adapter = _adapter(config, stage.branch, pipe.unet, encoder, data).to(device_)
     if config.compound_share:
         _make_compound(adapter, data.meta.teacher)
     if adapter.config["expression_teacher"] is not None:
@@ -118,7 +119,6 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
     if config.gradient_checkpointing:
         pipe.unet.enable_gradient_checkpointing()
         pipe.vae.enable_gradient_checkpointing()
-    stage = make_stage(config, data.meta, device_)
     parameters = freeze_all_but(adapter, stage.branch)
     models = StepModels(
         unet=torch.compile(pipe.unet) if config.compile else pipe.unet,
@@ -172,17 +172,21 @@ def freeze(pipe: Any, device: torch.device, *, half: bool) -> None:
 
 
 def _adapter(
-    config: TrainingConfig, unet: Any, encoder: ExpressionEncoder, data: PreparedSet
+    config: TrainingConfig,
+    branch: str | None,
+    unet: Any,
+    encoder: ExpressionEncoder,
+    data: PreparedSet,
 ) -> EmojiAdapter:
     """The adapter to train: a new one drawn by the seed, or the one to start from."""
-    if config.start is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if config.start is None:
             return new_adapter(config, unet, encoder, data)
-    adapter = load_adapter(config.start, unet=unet)
-    if config.layers is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        adapter = load_adapter(config.start, unet=unet)
+        if config.fresh and branch is not None:
+            adapter = with_fresh_branch(adapter, unet, branch)
+        if config.layers is not None:
             adapter = with_expression_layers(adapter, unet, config.layers)
     pairs = (
         ("identity encoder", adapter.config["identity_encoder"], data.meta.identity_encoder),

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from emoji_adapter.config import to_mapping
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import EmojiAdapter
-from emoji_adapter.training.config import TrainingConfig, changed_settings
+from emoji_adapter.training.config import TrainingConfig
+from emoji_adapter.training.resumption import changed_settings
 from emoji_adapter.training.weights import MovingAverage
 
 FORMAT_VERSION = 1
