@@ -111,11 +111,21 @@ def pack_id(folder: Path, recogniser: Path) -> str:
         The name of one of `PHOTO_PACKS`, or "NAME@DIGITS": the folder's name and the first digits of the
         recogniser's SHA-256.
     """
-    digest = hashlib.sha256(recogniser.read_bytes()).hexdigest()
-    for pack in PHOTO_PACKS.values():
-        if digest == pack.recogniser:
-            return pack.name
-    return f"{folder.expanduser().resolve().name}@{digest[:_DIGITS]}"
+    found = recogniser_id(folder.expanduser().resolve().name, recogniser)
+    pack = pack_with(found)
+    return found if pack is None else pack.name
+
+
+def recogniser_id(name: str, recogniser: Path) -> str:
+    """NAME@DIGITS, by the content of a recogniser's file."""
+    return f"{name}@{hashlib.sha256(recogniser.read_bytes()).hexdigest()[:_DIGITS]}"
+
+
+def pack_with(identifier: str) -> PhotoPack | None:
+    """The pack of insightface's that an id names, or whose recogniser has the id's digits."""
+    name, digits = _parts(identifier)
+    packs = PHOTO_PACKS.values()
+    return next((p for p in packs if (p.recogniser[:_DIGITS] == digits if digits else p.name == name)), None)
 
 
 def same_pack(trained: str, given: str) -> bool:
