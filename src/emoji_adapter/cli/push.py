@@ -52,8 +52,8 @@ def command(
 
     made = load_adapter(adapter, dtype=getattr(torch, dtype))
     if non_commercial(made.config):
-        pack = made.config["identity_encoder"]
-        typer.echo(f"The card says that the face pack {pack} is for non-commercial research only.", err=True)
+        packs = " or ".join(filter(None, (made.config["identity_encoder"], made.config["second_recogniser"])))
+        typer.echo(f"The card says that the face pack {packs} is for non-commercial research only.", err=True)
     address = made.push_to_hub(
         repo,
         commit_message=message,
