@@ -65,7 +65,7 @@ def test_the_conditioning_recogniser_is_no_judge(conditioning, tmp_path):
     for name in (str(copy), str(copy / "rec.onnx")):
         with pytest.raises(InputError, match="Judge with another pack"):
             JudgeRecogniser(name, conditioning)
-    with pytest.raises(InputError, match="recogniser of 'micro and micro', which the adapter listens to"):
+    with pytest.raises(InputError, match="recogniser of 'micro', which the adapter listens to"):
         JudgeRecogniser(str(packaged_part(SECOND)), conditioning, Recogniser("micro"))
     with pytest.raises(WeightsNotFoundError, match="no recogniser"):
         JudgeRecogniser(str(tmp_path / "rec.onnx"), conditioning)

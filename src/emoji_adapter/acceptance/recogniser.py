@@ -29,12 +29,14 @@ class JudgeRecogniser:
         self.name = name
         self._alone = Recogniser(name) if name.endswith(".onnx") else None
         self._detector = conditioning if self._alone is not None else FaceAnalyzer(name)
+        taken = {conditioning.fingerprint.split("-")[0]: conditioning.pack_id}
+        if second is not None:
+            taken[second.fingerprint] = second.id
         same_name = self._alone is None and self._detector.pack_id == conditioning.pack_id
-        taken = {conditioning.fingerprint.split("-")[0]} | ({second.fingerprint} if second else set())
-        if same_name or self.fingerprint in taken:
-            listens = conditioning.pack_id if second is None else f"{conditioning.pack_id} and {second.id}"
+        whose = conditioning.pack_id if same_name else taken.get(self.fingerprint)
+        if whose is not None:
             raise InputError(
-                f"The judge {name!r} is the recogniser of {listens!r}, which the adapter "
+                f"The judge {name!r} is the recogniser of {whose!r}, which the adapter "
                 "listens to: it would praise whatever it asked for. Judge with another pack, such as "
                 "antelopev2 for an adapter that listens to buffalo_l."
             )

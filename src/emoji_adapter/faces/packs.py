@@ -111,14 +111,16 @@ def pack_id(folder: Path, recogniser: Path) -> str:
         The name of one of `PHOTO_PACKS`, or "NAME@DIGITS": the folder's name and the first digits of the
         recogniser's SHA-256.
     """
-    found = recogniser_id(folder.expanduser().resolve().name, recogniser)
-    pack = pack_with(found)
-    return found if pack is None else pack.name
+    digest = hashlib.sha256(recogniser.read_bytes()).hexdigest()
+    for pack in PHOTO_PACKS.values():
+        if digest == pack.recogniser:
+            return pack.name
+    return f"{folder.expanduser().resolve().name}@{digest[:_DIGITS]}"
 
 
-def recogniser_id(name: str, recogniser: Path) -> str:
-    """NAME@DIGITS, by the content of a recogniser's file."""
-    return f"{name}@{hashlib.sha256(recogniser.read_bytes()).hexdigest()[:_DIGITS]}"
+def recogniser_id(recogniser: Path) -> str:
+    """The id of a recogniser without a pack: its file's name and the first digits of its SHA-256."""
+    return f"{recogniser.stem}@{hashlib.sha256(recogniser.read_bytes()).hexdigest()[:_DIGITS]}"
 
 
 def pack_with(identifier: str) -> PhotoPack | None:

@@ -75,7 +75,7 @@ class Recogniser:
         with contextlib.suppress(WeightsNotFoundError):
             if self.file.resolve() == packaged_part(_MICRO_PART).resolve():
                 return MICRO
-        return recogniser_id(self.file.stem, self.file)
+        return recogniser_id(self.file)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -131,7 +131,7 @@ class Recogniser:
 
     def _found(self) -> Path:
         for file in sorted(home().rglob(f"{name_of(self.name)}.onnx")):
-            if same_pack(self.name, recogniser_id(file.stem, file)):
+            if same_pack(self.name, recogniser_id(file)):
                 return file
         raise WeightsNotFoundError(
             f"The recogniser {self.name!r} (its SHA-256 begins with the digits) is not below {home()}. Put "
