@@ -189,7 +189,8 @@ def embeds(ours: Any) -> dict[str, torch.Tensor]:
         code = torch.rand(1, 1, config["blendshapes"])
         padded = torch.nn.functional.pad(code, (0, config["expression_dim"] - config["blendshapes"]))
         expression = torch.cat([expression, padded], dim=1)
-    return {"identity_embeds": torch.randn(1, config["identity_dim"]), "expression_embeds": expression}
+    length = config["identity_dim"] * (1 if config["second_recogniser"] is None else 2)
+    return {"identity_embeds": torch.randn(1, length), "expression_embeds": expression}
 
 
 def ip_embeds(ours: Any) -> list[torch.Tensor]:

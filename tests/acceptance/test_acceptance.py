@@ -19,6 +19,7 @@ from emoji_adapter.acceptance.recogniser import JudgeRecogniser
 from emoji_adapter.config import packaged_part
 from emoji_adapter.errors import InputError, MissingExtraError, WeightsFormatError, WeightsNotFoundError
 from emoji_adapter.faces.analysis import FaceAnalyzer
+from emoji_adapter.faces.recogniser import Recogniser
 
 SECOND = "recognizer_2/rec.onnx"
 
@@ -64,6 +65,8 @@ def test_the_conditioning_recogniser_is_no_judge(conditioning, tmp_path):
     for name in (str(copy), str(copy / "rec.onnx")):
         with pytest.raises(InputError, match="Judge with another pack"):
             JudgeRecogniser(name, conditioning)
+    with pytest.raises(InputError, match="recogniser of 'micro', which the adapter listens to"):
+        JudgeRecogniser(str(packaged_part(SECOND)), conditioning, Recogniser("micro"))
     with pytest.raises(WeightsNotFoundError, match="no recogniser"):
         JudgeRecogniser(str(tmp_path / "rec.onnx"), conditioning)
 

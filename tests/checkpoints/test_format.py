@@ -134,7 +134,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, saved):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format_version=4), "format version 4.*reads up to 3.*Update"),
+        (lambda c: c.update(format_version=5), "format version 5.*reads up to 4.*Update"),
         (lambda c: c.pop("format_version"), "does not say its format_version"),
         (lambda c: c.update(colour=1), "unknown .'colour'."),
         (lambda c: c.pop("kv_rank"), "missing .'kv_rank'."),
@@ -151,7 +151,31 @@ def test_a_configuration_that_is_not_that_of_the_file_is_refused(saved, change, 
         load_adapter(rewritten(saved[0], change))
 
 
-@pytest.mark.parametrize("version", [1, 2])
+def raw_settings(folder):
+    with safe_open(folder / WEIGHT_NAME, framework="pt") as file:
+        return json.loads(file.metadata()[METADATA_KEY])
+
+
+def test_only_what_uses_a_second_recogniser_is_written_as_version_4(saved, tmp_path):
+    """So what does without can be read by packages that know of none."""
+    for settings in (raw_settings(saved[0]), json.loads((saved[0] / "config.json").read_text())):
+        assert settings["format_version"] == 3
+        assert "second_recogniser" not in settings
+    compound = tiny.adapter(tiny.unet(), second_recogniser="micro")
+    save_adapter(compound, tmp_path / "compound")
+    assert raw_settings(tmp_path / "compound")["format_version"] == 4
+    assert same(load_adapter(tmp_path / "compound"), compound)
+    assert same(EmojiAdapter.from_pretrained(tmp_path / "compound"), compound)
+
+
+def test_the_config_file_has_the_form_that_diffusers_gives_it(saved, tmp_path):
+    saved[1].save_config(tmp_path)
+    ours, theirs = ((folder / "config.json").read_text() for folder in (saved[0], tmp_path))
+    added = ',\n  "second_recogniser": null'
+    assert ours == theirs.replace(added, "").replace('"format_version": 4', '"format_version": 3')
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_file_of_an_earlier_version_is_read(saved, version):
     def older(config):
         for name in set().union(*(added for later, added in _ADDED.items() if later > version)):

@@ -13,11 +13,14 @@ import pytest
 
 import planted_idi
 from emoji_adapter.data.archive import read_json, read_samples
+from emoji_adapter.data.examine import Examined
 from emoji_adapter.data.folder import list_pictures
 from emoji_adapter.data.idi.config import IdiConfig, Thresholds, load_idi
 from emoji_adapter.data.idi.filters import reason_of, refused_by
+from emoji_adapter.data.idi.inspect import Rendering
 from emoji_adapter.data.idi.plan import Planner
 from emoji_adapter.data.idi.rates import rates_of
+from emoji_adapter.data.idi.synthesis import Synthesis
 from emoji_adapter.data.manifest import MANIFEST, read_lines
 from emoji_adapter.data.sources import list_training
 from emoji_adapter.data.triplets import Measured, TripletRecord, list_triplets, shard_file, triplet_folders
@@ -262,3 +265,27 @@ def test_hugging_face_reads_the_shards(undisturbed, tmp_path):
     assert len(rows) == rates.kept
     assert rows[0]["target.png"].size == (planted_idi.SIDE,) * 2
     assert rows[0]["json"]["round"] == 1
+
+
+def test_an_adapter_of_two_recognisers_is_told_both_and_compared_by_the_first(source):
+    told, compared = [], []
+
+    def look(jobs):
+        for found in planted_idi.look(seen(jobs)):
+            if isinstance(found, Examined):
+                found = dataclasses.replace(found, second_identity=-found.identity)
+            yield found
+
+    def seen(jobs):
+        for job in jobs:
+            compared.extend([job.identity, job.template_identity] if isinstance(job, Rendering) else [])
+            yield job
+
+    def render(identity, *rest):
+        told.append(identity)
+        return planted_idi.render(identity[:, :512], *rest)
+
+    Synthesis(list_pictures(source), planted_idi.CONFIG, render, look).shard(0)
+    assert {embeds.shape[1] for embeds in told} == {1024}
+    assert all((embeds[:, 512:] == -embeds[:, :512]).all() for embeds in told)
+    assert {embedding.shape for embedding in compared} == {(512,)}

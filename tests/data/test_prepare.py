@@ -16,7 +16,7 @@ from emoji_adapter.data.examine import Examined
 from emoji_adapter.data.manifest import META, REFUSALS, Refusal, read_lines, read_meta
 from emoji_adapter.data.prepare import PrepareConfig, prepare
 from emoji_adapter.data.shards import shard_path
-from emoji_adapter.errors import DataError, ImageError
+from emoji_adapter.errors import DataError, ImageError, InputError
 from emoji_adapter.faces.images import load_image
 
 
@@ -29,6 +29,7 @@ class Looker:
 
     @contextmanager
     def __call__(self, settings, workers):
+        self.second = settings.second_recogniser
         yield lambda sources: map(self.examine, sources)
 
     def examine(self, source):
@@ -45,6 +46,7 @@ class Looker:
             identity=np.full(512, 512**-0.5, np.float32),
             crop=np.asarray(image.resize((tiny_prepared.SIZE,) * 2)),
             blendshapes=np.zeros(52, np.float32),
+            second_identity=None if self.second is None else np.eye(512, dtype=np.float32)[len(self.seen)],
         )
 
 
@@ -133,6 +135,55 @@ def test_other_settings_make_everything_again(folder, config, tmp_path, monkeypa
     looker = look(monkeypatch)
     prepare(folder, tmp_path / "out", dataclasses.replace(config, min_face=64))
     assert len(looker.seen) == 6
+
+
+def test_a_second_recognisers_embeddings_are_stored_beside_the_first(folder, config, tmp_path, monkeypatch):
+    import dataclasses
+
+    look(monkeypatch)
+    prepare(folder, tmp_path / "out", config)
+    assert "second_recogniser" not in json.loads((tmp_path / "out" / META).read_text())
+    assert PreparedSet.load(tmp_path / "out").second_identity is None
+    looker = look(monkeypatch)
+    prepare(folder, tmp_path / "out", dataclasses.replace(config, second_recogniser="micro"))
+    assert len(looker.seen) == 6
+    data = PreparedSet.load(tmp_path / "out").to("cpu")
+    assert data.meta.second_recogniser == "micro"
+    assert data.second_identity is not None
+    assert data.second_identity.argmax(1).tolist() == [1, 2, 4, 5, 6]
+    rows = data.rows(torch.tensor([0, 1]), torch.tensor([1, 0]))
+    assert rows.told_identity.shape == (2, 1024)
+    assert torch.equal(rows.told_identity[:, 512:], data.second_identity[[1, 0]])
+    assert torch.equal(rows.told_identity[:, :512], rows.identity)
+    assert rows.at(torch.tensor([1])).told_identity.shape == (1, 1024)
+    assert torch.equal(rows.to("cpu").told_identity, rows.told_identity)
+
+
+def test_sets_without_a_second_recogniser_are_made_as_before(folder, config, tmp_path, monkeypatch):
+    """The digest of a shard, of its pictures and settings, does not know that there might be one."""
+    from emoji_adapter.config import to_mapping
+    from emoji_adapter.data.folder import digest_of, list_pictures
+    from emoji_adapter.data.shards import shard_digest
+
+    look(monkeypatch)
+    models = module.PrepareModels.load(config)
+    prepare(folder, tmp_path / "out", config)
+    meta = {k: v for k, v in to_mapping(models.meta).items() if k != "second_recogniser"}
+    settings = json.dumps([meta, config.min_face, config.detector_size], sort_keys=True)
+    assert shard_digest(shard_path(tmp_path / "out", 0)) == digest_of(
+        list(list_pictures(folder))[:2], settings
+    )
+
+
+def test_the_packs_own_recogniser_is_no_second_one(face_pack):
+    from emoji_adapter.config import packaged_part
+    from emoji_adapter.data.examine import Examiner, ExamineSettings
+    from emoji_adapter.faces.crop import ExpressionCrop
+
+    rec = str(packaged_part("faces/rec.onnx"))
+    examiner = Examiner(ExamineSettings("micro", "micro", ExpressionCrop(), 64, 16, second_recogniser=rec))
+    with pytest.raises(InputError, match=r"is that of the face pack 'micro'.*Name another one"):
+        examiner.warm_up()
 
 
 def test_a_folder_without_a_usable_picture_is_refused_with_the_first_reason(config, tmp_path, monkeypatch):

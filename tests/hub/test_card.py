@@ -53,6 +53,9 @@ def test_licences_of_what_it_builds_on_are_told():
     assert "| `laion/CLIP-ViT-H-14-laion2B-s32B-b79K` | mit |" in card.text
     assert "**non-commercial research only**" in card.text
     assert (card.data.license, card.data.license_name) == ("other", "my own terms")
+    second = model_card(config(second_recogniser="glintr100@4ab1d6435d63"), "org/name", base).text
+    assert "`glintr100@4ab1d6435d63` | non-commercial research only (insightface) |" in second
+    assert "**non-commercial research only**" in second
     own = model_card(config(identity_encoder="mine@0123456789ab"), "org/name", base).text
     assert "its authors' own" in own
     assert "~/.insightface/models/mine" in own

@@ -21,7 +21,7 @@ def test_a_fresh_adapter_reads_tokens_as_the_unet_reads_text():
 
 
 def test_every_parameter_belongs_to_exactly_one_branch():
-    adapter = tiny.adapter(tiny.unet(), identity_lora_rank=2)
+    adapter = tiny.adapter(tiny.unet(), identity_lora_rank=2, second_recogniser="micro")
     names = [name for name, _ in adapter.named_parameters()]
     assert names == list(adapter.state_dict())
     assert {name.split(".")[0] for name in names} == {

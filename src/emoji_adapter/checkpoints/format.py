@@ -31,8 +31,12 @@ _ADDED = {
         "blendshape_set",
     },
     3: {"expression_teacher"},
+    4: {"second_recogniser"},
 }  # fmt: skip
-"""Settings that a format version added; in files of an earlier one they have their defaults."""
+"""Settings that a format version added; in files of an earlier one they have their defaults.
+
+A file that uses nothing of version 4 is written as one of version 3, see `models.saving.written`.
+"""
 
 
 def save_adapter(adapter: EmojiAdapter, folder: str | Path, dtype: torch.dtype | None = None) -> None:
@@ -108,7 +112,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     except (SafetensorError, OSError, ValueError) as error:
         raise AdapterFormatError(f"{file} {_DAMAGED} ({error}). Fetch or save it again.") from error
     _check_config(config, file)
-    return config | {"format_version": FORMAT_VERSION}
+    return _settings() | config | {"format_version": FORMAT_VERSION}
 
 
 def check_fits(config: Mapping[str, Any], unet: UNet2DConditionModel) -> None:
@@ -138,6 +142,12 @@ def check_fits(config: Mapping[str, Any], unet: UNet2DConditionModel) -> None:
             )
 
 
+def _settings() -> dict[str, Any]:
+    """All settings of an adapter, with their defaults."""
+    parameters = inspect.signature(EmojiAdapter.__init__).parameters
+    return {name: parameter.default for name, parameter in parameters.items() if name != "self"}
+
+
 def _check_config(config: Any, file: Path) -> None:
     version = config.get("format_version") if isinstance(config, dict) else None
     if not isinstance(version, int):
@@ -147,7 +157,7 @@ def _check_config(config: Any, file: Path) -> None:
             f"{file} has format version {version}; this emoji_adapter reads up to {FORMAT_VERSION}. Update "
             "the package: pip install -U emoji_adapter."
         )
-    known = set(inspect.signature(EmojiAdapter.__init__).parameters) - {"self"}
+    known = set(_settings())
     for later, settings in _ADDED.items():
         known -= settings if version < later else set()
     if config.keys() != known:

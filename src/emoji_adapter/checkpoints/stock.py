@@ -43,7 +43,8 @@ def stock_ip_adapters(adapter: EmojiAdapter, unet: UNet2DConditionModel) -> list
         unet: whose layers are meant.
 
     Raises:
-        AdapterMismatchError: the expression resampler is larger than diffusers takes for granted.
+        AdapterMismatchError: the identity is compound, or the expression resampler is larger than diffusers
+            takes for granted.
     """
     return list(stock_branches(adapter, cross_attention_layers(unet)).values())
 
@@ -55,7 +56,16 @@ def stock_branches(adapter: EmojiAdapter, layers: Mapping[str, int]) -> dict[str
     Args:
         adapter: what to write; tensors that need no change are shared.
         layers: name and width of all cross-attention layers of the U-Net.
+
+    Raises:
+        AdapterMismatchError: a compound identity, or an expression resampler that is too large.
     """
+    if adapter.config["second_recogniser"] is not None:
+        raise AdapterMismatchError(
+            "This adapter's identity is compound, of two recognisers "
+            f"({adapter.config['identity_encoder']!r} and {adapter.config['second_recogniser']!r}); a stock "
+            "IP-Adapter reads one embedding. Train an adapter without second_recogniser to export it."
+        )
     width, made = adapter.config["cross_attention_dim"], {}
     if adapter.identity_projection is not None:
         attention = _keys_values(adapter.to_k_identity, adapter.to_v_identity, layers, width)

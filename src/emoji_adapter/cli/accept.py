@@ -121,7 +121,8 @@ def _judges(
     from emoji_adapter.acceptance.judges import PhotoJudges
     from emoji_adapter.acceptance.recogniser import JudgeRecogniser
 
-    recogniser = JudgeRecogniser(judge, load().face_encoders.analyzer)
+    encoders = load().face_encoders
+    recogniser = JudgeRecogniser(judge, encoders.analyzer, encoders.second_recogniser)
     left_out, mesh = {"Style, skin leak, pose": "no judge of photographs reads them."}, None
     if landmarker is None:
         left_out["Exp, LMS"] = "give --landmarker, MediaPipe's face_landmarker.task."

@@ -23,6 +23,12 @@ def prepare_command(
     ] = "micro",
     expression_encoder: Annotated[str, typer.Option(help="Encoder whose template crops are cut.")] = "micro",
     teacher: Annotated[str, typer.Option(help="Blendshape teacher: micro or an .onnx file.")] = "micro",
+    second_recogniser: Annotated[
+        str | None,
+        typer.Option(
+            help="Store a second recogniser's embeddings too: micro or an .onnx file (compound identity)."
+        ),
+    ] = None,
     min_face: Annotated[int, typer.Option(min=8, help="Smallest face, in pixels.")] = 32,
     detector_size: Annotated[
         int | None, typer.Option(min=32, help="Detect at this size only, e.g. 128 for pictures of 128 px.")
@@ -47,6 +53,7 @@ def prepare_command(
         pack=pack,
         expression_encoder=expression_encoder,
         teacher=teacher,
+        second_recogniser=second_recogniser,
         min_face=min_face,
         detector_size=detector_size,
         shard_size=shard_size,

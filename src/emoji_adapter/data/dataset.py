@@ -34,6 +34,7 @@ class Rows:
         landmarks: [B, 5, 2] of the target, in pixels of the picture that was encoded, insightface's order.
         pooled: [B, P], the caption's pooled embedding, for SDXL, else None.
         empty_pooled: [P], the empty prompt's, likewise.
+        second_identity: [B, 512], as `identity`, by the second recogniser, else None.
     """
 
     latents: Float[Tensor, "B C h w"]
@@ -45,6 +46,14 @@ class Rows:
     landmarks: Float[Tensor, "B 5 2"]
     pooled: Float[Tensor, "B P"] | None = None
     empty_pooled: Float[Tensor, " P"] | None = None
+    second_identity: Float[Tensor, "B 512"] | None = None
+
+    @property
+    def told_identity(self) -> Float[Tensor, "B I"]:
+        """What an adapter is told: one embedding, or a compound of two, that of the face pack first."""
+        if self.second_identity is None:
+            return self.identity
+        return torch.cat([self.identity, self.second_identity], dim=1)
 
     def __len__(self) -> int:
         """Return B."""
@@ -72,6 +81,7 @@ class PreparedSet:
         captions: text embeddings.
         people: who is who.
         sittings: which pictures are takes of one sitting, see `data.folder.TAKE`.
+        second_identity: embeddings of the second recogniser, or None.
     """
 
     meta: PreparedMeta
@@ -83,6 +93,7 @@ class PreparedSet:
     captions: CaptionEmbeddings
     people: "People"
     sittings: "People"
+    second_identity: Float[Tensor, "N 512"] | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> "PreparedSet":
@@ -93,7 +104,8 @@ class PreparedSet:
         """
         folder = Path(folder)
         meta = read_meta(folder)
-        parts = [read_tensors(shard_path(folder, index)) for index in range(meta.shards)]
+        second = meta.second_recogniser is not None
+        parts = [read_tensors(shard_path(folder, index), second) for index in range(meta.shards)]
         tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         records = read_lines(folder / MANIFEST, PictureRecord)
         captions = read_captions(folder)
@@ -132,6 +144,8 @@ class PreparedSet:
         groups = {name: getattr(self, name).to(device) for name in ("people", "sittings")}
         names = ("latents", "identity", "crops", "blendshapes", "landmarks")
         tensors = {name: getattr(self, name).to(device) for name in names}
+        if self.second_identity is not None:
+            tensors["second_identity"] = self.second_identity.to(device)
         return replace(self, captions=captions, **groups, **tensors)
 
     def sample(self, batch: int, generator: Generator, *, takes: bool = False) -> Rows:
@@ -178,6 +192,7 @@ class PreparedSet:
             crops=self.crops[index],
             blendshapes=self.blendshapes[index],
             landmarks=self.landmarks[index],
+            second_identity=None if self.second_identity is None else self.second_identity[photo],
         )
 
 

@@ -6,6 +6,7 @@ thread are faster than one process of many for networks this small, and they don
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -18,8 +19,11 @@ from emoji_adapter.errors import InputError
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.faces.images import load_image
+from emoji_adapter.faces.recogniser import Recogniser
 
 CPU = ("CPUExecutionProvider",)
+DIM = 512
+"""Length of the embeddings that prepared sets hold."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class ExamineSettings:
         picture_size: side of the square to encode, in pixels.
         min_face: smallest face, in pixels of the picture.
         detector_size: side that pictures are brought to for detection; None = the pack's default.
+        second_recogniser: reads the faces too, see `Recogniser`; None = nobody does.
     """
 
     pack: str
@@ -41,6 +46,7 @@ class ExamineSettings:
     picture_size: int
     min_face: int
     detector_size: int | None = None
+    second_recogniser: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Examined:
         identity: float32 [512], L2-normalised; of a triplet, of its identity photo.
         crop: uint8 [s, s, 3] RGB, aligned and masked; of a triplet, of its template.
         blendshapes: float32 [52]; of a triplet, of its template.
+        second_identity: as `identity`, by the second recogniser, or None.
     """
 
     record: PictureRecord
@@ -60,6 +67,14 @@ class Examined:
     identity: np.ndarray
     crop: np.ndarray
     blendshapes: np.ndarray
+    second_identity: np.ndarray | None = None
+
+    @property
+    def told_identity(self) -> np.ndarray:
+        """What an adapter is told: float32 [512], or [1024] of two recognisers, the face pack's first."""
+        if self.second_identity is None:
+            return self.identity
+        return np.concatenate([self.identity, self.second_identity])
 
 
 class Examiner:
@@ -76,10 +91,25 @@ class Examiner:
             settings.pack, providers=CPU, threads=1, det_size=None if side is None else (side, side)
         )
         self.teacher = BlendshapeTeacher(settings.teacher, providers=CPU, threads=1)
+        name = settings.second_recogniser
+        self.second = None if name is None else Recogniser(name, providers=CPU, threads=1, dim=DIM)
 
     def warm_up(self) -> None:
-        """Load the networks now, so that a missing one is found before any process is started."""
+        """Load the networks now, so that a missing one is found before any process is started.
+
+        Raises:
+            WeightsNotFoundError, WeightsFormatError: one is missing, or is of another kind.
+            InputError: the second recogniser is the face pack's own.
+        """
         self.analyzer.detect(np.zeros((64, 64, 3), np.uint8))
+        if self.second is None:
+            return
+        files = {Path(net.model_file) for net in (self.second.network, self.analyzer.recogniser)}
+        if len({file.read_bytes() for file in files}) == 1:
+            raise InputError(
+                f"The second recogniser {self.second.name!r} is that of the face pack "
+                f"{self.settings.pack!r}: what it reads is known already. Name another one."
+            )
 
     def examine(self, source: SourcePicture) -> Examined | Refusal:
         """Look at one picture; whatever is wrong with the picture becomes a refusal."""
@@ -93,7 +123,13 @@ class Examiner:
     def _examine_triplet(self, triplet: SourceTriplet) -> Examined:
         """The target's row, with the identity of the photo and the expression of the template."""
         target, photo, template = (self._examine(part) for part in triplet.parts())
-        return replace(target, identity=photo.identity, crop=template.crop, blendshapes=template.blendshapes)
+        return replace(
+            target,
+            identity=photo.identity,
+            second_identity=photo.second_identity,
+            crop=template.crop,
+            blendshapes=template.blendshapes,
+        )
 
     def _examine(self, source: SourcePicture) -> Examined:
         if source.caption is None:
@@ -115,12 +151,14 @@ class Examiner:
             box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
         )
         crop = np.asarray(settings.crop.crop(image, face), dtype=np.uint8)
+        second, pixels = self.second, np.asarray(image)
         return Examined(
             record=record,
             pixels=np.asarray(cut_square(image, square, size), dtype=np.uint8),
             identity=normalised(face.embedding),
             crop=crop,
             blendshapes=self.teacher.estimate(crop[None])[0],
+            second_identity=None if second is None else normalised(second.embed(pixels, face.landmarks)),
         )
 
 

@@ -70,6 +70,8 @@ class PreparedMeta:
     """How the template crops were cut, see `faces.crop.ExpressionCrop`."""
     teacher: str
     """Id of the blendshape teacher."""
+    second_recogniser: str | None = None
+    """Id of the recogniser that made second identity embeddings; None: there are none."""
     shards: int = 0
     """Number of shards."""
     pictures: int = 0
@@ -109,9 +111,14 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
         raise DataError(f"{path} is damaged: {error}. Run `emoji-adapter prepare` again.") from error
 
 
+def meta_mapping(meta: PreparedMeta) -> dict[str, Any]:
+    """As plain values; what a set does without is left out, so that it reads as before there was any."""
+    return {name: value for name, value in to_mapping(meta).items() if value is not None}
+
+
 def write_meta(folder: Path, meta: PreparedMeta) -> None:
     """Write the meta file, whole or not at all; written last, it marks a set as complete."""
-    write_whole(folder / META, json.dumps(to_mapping(meta), indent=2) + "\n")
+    write_whole(folder / META, json.dumps(meta_mapping(meta), indent=2) + "\n")
 
 
 def read_meta(folder: str | Path) -> PreparedMeta:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from emoji_adapter.config import to_mapping
 from emoji_adapter.data.captions import encode_captions, text_hash, write_captions
 from emoji_adapter.data.dataset import People
 from emoji_adapter.data.examine import Examined, ExamineSettings
@@ -27,11 +26,13 @@ from emoji_adapter.data.manifest import (
     REFUSALS,
     PreparedMeta,
     Refusal,
+    meta_mapping,
     read_meta,
     write_lines,
     write_meta,
 )
 from emoji_adapter.data.shards import (
+    SECOND,
     Shard,
     empty_tensors,
     read_records,
@@ -45,6 +46,7 @@ from emoji_adapter.data.workers import examiners
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.errors import DataError
 from emoji_adapter.faces.analysis import FaceAnalyzer
+from emoji_adapter.faces.recogniser import Recogniser
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,8 @@ class PrepareConfig:
     """Expression encoder whose crops are cut."""
     teacher: str = "micro"
     """Blendshape teacher."""
+    second_recogniser: str | None = None
+    """Recogniser whose embeddings are stored too: "micro" or an .onnx file; None = the face pack's alone."""
     min_face: int = 32
     """Smallest face in pixels of the picture."""
     detector_size: int | None = None
@@ -153,6 +157,7 @@ class PrepareModels:
         """
         pipe = EmojiDiffPipeline.from_pretrained(config.checkpoint)
         encoder = ExpressionEncoder.from_pretrained(config.expression_encoder)
+        second = config.second_recogniser
         side = int(pipe.unet.config.sample_size)
         size = side * int(pipe.vae_scale_factor)
         meta = PreparedMeta(
@@ -165,6 +170,7 @@ class PrepareModels:
             expression_encoder=encoder.id,
             expression_crop=encoder.crop.to_dict(),
             teacher=config.teacher,
+            second_recogniser=None if second is None else Recogniser(second).id,
         )
         examine = ExamineSettings(
             pack=config.pack,
@@ -173,6 +179,7 @@ class PrepareModels:
             picture_size=size,
             min_face=config.min_face,
             detector_size=config.detector_size,
+            second_recogniser=second,
         )
         for name in ("text_encoder", "text_encoder_2"):
             if getattr(pipe, name, None) is not None:
@@ -193,7 +200,7 @@ class _Share:
 
 
 def _plan(pictures: list[SourcePicture], config: PrepareConfig, models: PrepareModels) -> list[_Share]:
-    settings = json.dumps([to_mapping(models.meta), config.min_face, config.detector_size], sort_keys=True)
+    settings = json.dumps([meta_mapping(models.meta), config.min_face, config.detector_size], sort_keys=True)
     starts = range(0, len(pictures), config.shard_size)
     parts = [pictures[start : start + config.shard_size] for start in starts]
     return [_Share(index, part, digest_of(part, settings)) for index, part in enumerate(parts)]
@@ -202,7 +209,8 @@ def _plan(pictures: list[SourcePicture], config: PrepareConfig, models: PrepareM
 def _make_shard(results: list[Examined | Refusal], models: PrepareModels, digest: str) -> Shard:
     taken = [result for result in results if isinstance(result, Examined)]
     refusals = [result for result in results if isinstance(result, Refusal)]
-    tensors = empty_tensors(models.meta.latent_shape, models.examine.crop.size)
+    second = models.meta.second_recogniser is not None
+    tensors = empty_tensors(models.meta.latent_shape, models.examine.crop.size, second)
     if taken:
         tensors = {
             "latents": encode_pictures(models.vae, np.stack([item.pixels for item in taken])),
@@ -210,6 +218,9 @@ def _make_shard(results: list[Examined | Refusal], models: PrepareModels, digest
             "crops": torch.from_numpy(np.stack([item.crop for item in taken])),
             "blendshapes": torch.from_numpy(np.stack([item.blendshapes for item in taken])).half(),
         }
+        if second:
+            found = [x.second_identity for x in taken if x.second_identity is not None]
+            tensors[SECOND] = torch.from_numpy(np.stack(found)).half()
     return Shard(records=[item.record for item in taken], refusals=refusals, digest=digest, **tensors)
 
 

@@ -18,6 +18,8 @@ from emoji_adapter.errors import DataError
 KEY = "emoji_adapter.shard"
 """The one key of the header; several would be written in random order, never twice the same bytes."""
 TENSORS = ("latents", "identity", "crops", "blendshapes")
+SECOND = "second_identity"
+"""The tensor that only sets with a second recogniser have."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Shard:
         records: one per row.
         refusals: pictures of this shard's share of the source that were refused.
         digest: what the shard was made from; a shard of another digest is made again.
+        second_identity: as `identity`, by the second recogniser of the set, or None.
     """
 
     latents: Tensor
@@ -41,6 +44,7 @@ class Shard:
     records: list[PictureRecord]
     refusals: list[Refusal]
     digest: str
+    second_identity: Tensor | None = None
 
 
 def shard_path(folder: Path, index: int) -> Path:
@@ -57,9 +61,10 @@ def write_shard(folder: Path, index: int, shard: Shard) -> None:
     }
     path = shard_path(folder, index)
     partial = path.with_suffix(".partial")
-    save_file(
-        {name: getattr(shard, name).contiguous() for name in TENSORS}, partial, {KEY: json.dumps(header)}
-    )
+    tensors = {name: getattr(shard, name).contiguous() for name in TENSORS}
+    if shard.second_identity is not None:
+        tensors[SECOND] = shard.second_identity.contiguous()
+    save_file(tensors, partial, {KEY: json.dumps(header)})
     os.replace(partial, path)
 
 
@@ -83,24 +88,31 @@ def read_records(path: Path) -> tuple[list[PictureRecord], list[Refusal]]:
     return records, refusals
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, second: bool = False) -> dict[str, Tensor]:
     """Read a shard's tensors.
+
+    Args:
+        path: of the shard.
+        second: whether it must hold embeddings of a second recogniser, which are read then.
 
     Raises:
         DataError: the shard is missing or damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in TENSORS}
+            return {name: file.get_tensor(name) for name in (*TENSORS, *([SECOND] if second else []))}
     except (OSError, SafetensorError) as error:
         raise DataError(
             f"{path} is missing or damaged: {error}. Run `emoji-adapter prepare` again."
         ) from error
 
 
-def empty_tensors(latent_shape: tuple[int, int, int], crop_size: int) -> dict[str, Tensor]:
+def empty_tensors(
+    latent_shape: tuple[int, int, int], crop_size: int, second: bool = False
+) -> dict[str, Tensor]:
     """Tensors of a shard none of whose pictures could be used."""
-    return {
+    added = {SECOND: torch.zeros(0, 512, dtype=torch.float16)} if second else {}
+    return added | {
         "latents": torch.zeros(0, *latent_shape, dtype=torch.float16),
         "identity": torch.zeros(0, 512, dtype=torch.float16),
         "crops": torch.zeros(0, crop_size, crop_size, 3, dtype=torch.uint8),

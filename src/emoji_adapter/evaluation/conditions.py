@@ -10,7 +10,13 @@ from torch import Tensor
 from emoji_adapter.errors import FaceError
 from emoji_adapter.metrics.protocol import Benchmark
 
-ENCODERS = ("identity_encoder", "expression_encoder", "expression_crop", "expression_teacher")
+ENCODERS = (
+    "identity_encoder",
+    "second_recogniser",
+    "expression_encoder",
+    "expression_crop",
+    "expression_teacher",
+)
 """Parts of an adapter's configuration that tell which encoders it listens to."""
 
 

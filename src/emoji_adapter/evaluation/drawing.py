@@ -18,6 +18,7 @@ from emoji_adapter.evaluation.store import Store
 from emoji_adapter.faces.swap import FaceSwapper
 from emoji_adapter.metrics.protocol import Advance, Judges, Settings
 from emoji_adapter.metrics.records import Cell
+from emoji_adapter.models.compound import first_embedding
 
 Load = Callable[[str | None, str | None], Any]
 """Gives a pipeline by the names of a checkpoint and an adapter; None means the table's own."""
@@ -173,7 +174,8 @@ class Studio:
         images = self.drawn(replace(drawing, way=first, adapter=adapter)).images
         pipe = self._pipe(drawing)
         self._advance("swapping", 0)
-        return swap_people(images, self._conditions.of(pipe)[0], pipe.face_encoders.analyzer, self._swapper)
+        identities = first_embedding(pipe.emoji_adapter.config, self._conditions.of(pipe)[0])
+        return swap_people(images, identities, pipe.face_encoders.analyzer, self._swapper)
 
     def _denoised(self, drawing: Drawing, way: Way) -> list[Image]:
         pipe, cells = self._pipe(drawing), self._question.cells

@@ -13,6 +13,7 @@ from torch import Tensor
 from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.metrics.records import Cell
 from emoji_adapter.models.adapter import EmojiAdapter, is_adapter_parameter
+from emoji_adapter.models.saving import written
 
 FORGOTTEN = ("recipe", "licence", "commit")
 """Parts of an adapter's configuration that no picture depends on."""
@@ -54,7 +55,7 @@ def of_branches(adapter: EmojiAdapter, branches: Sequence[str]) -> str:
     """Hash of some branches of an adapter."""
     config = {
         name: value
-        for name, value in adapter.config.items()
+        for name, value in written(adapter.config).items()
         if name not in FORGOTTEN and not name.startswith("_")
     }
     weights = {

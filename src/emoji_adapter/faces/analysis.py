@@ -6,7 +6,6 @@ import hashlib
 import io
 import logging
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +26,7 @@ from emoji_adapter.faces.geometry import GREY
 from emoji_adapter.faces.images import ImageSource, load_image
 from emoji_adapter.faces.packs import MICRO, PHOTO_PACKS, known_name, pack_folder, pack_id
 from emoji_adapter.faces.providers import usable
+from emoji_adapter.faces.recogniser import read_face
 from emoji_adapter.faces.suppression import without_nested
 from emoji_adapter.types import Face
 
@@ -147,14 +147,7 @@ class FaceAnalyzer:
             image: uint8 RGB (H, W, 3).
             landmarks: (5, 2) in pixels of `image`.
         """
-        from insightface.app.common import Face as Record
-
-        bgr = np.ascontiguousarray(image[..., ::-1])
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # insightface 2.1 calls a deprecated skimage method
-            return self.recogniser.get(bgr, Record(kps=np.asarray(landmarks, np.float32)))
+        return read_face(self.recogniser, image, landmarks)
 
     @property
     def recogniser(self) -> Any:

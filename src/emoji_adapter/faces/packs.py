@@ -118,6 +118,18 @@ def pack_id(folder: Path, recogniser: Path) -> str:
     return f"{folder.expanduser().resolve().name}@{digest[:_DIGITS]}"
 
 
+def recogniser_id(recogniser: Path) -> str:
+    """The id of a recogniser without a pack: its file's name and the first digits of its SHA-256."""
+    return f"{recogniser.stem}@{hashlib.sha256(recogniser.read_bytes()).hexdigest()[:_DIGITS]}"
+
+
+def pack_with(identifier: str) -> PhotoPack | None:
+    """The pack of insightface's that an id names, or whose recogniser has the id's digits."""
+    name, digits = _parts(identifier)
+    packs = PHOTO_PACKS.values()
+    return next((p for p in packs if (p.recogniser[:_DIGITS] == digits if digits else p.name == name)), None)
+
+
 def same_pack(trained: str, given: str) -> bool:
     """Whether embeddings of two packs can be compared: the ids are equal, or the recognisers are.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emoji_adapter.errors import InputError
-from emoji_adapter.faces.packs import MICRO, NON_COMMERCIAL, PHOTO_PACKS
+from emoji_adapter.faces.packs import MICRO, NON_COMMERCIAL, pack_with
 
 BASES = {
     "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5", "creativeml-openrail-m"),
@@ -68,19 +68,21 @@ def base_model_of(config: Mapping[str, Any], base_model: str | None) -> str:
 def parts(config: Mapping[str, Any], base_model: str) -> list[Part]:
     """What an adapter needs beside itself."""
     encoder, pack = config["expression_encoder"], config["identity_encoder"]
+    second = config["second_recogniser"]
     return [
         Part("base model", base_model, dict(BASES.values()).get(base_model, _SEE)),
         Part("face pack (identity)", pack, _pack_licence(pack)),
+        *([] if second is None else [Part("second recogniser (identity)", second, _pack_licence(second))]),
         Part("expression encoder", encoder, ENCODERS.get(encoder, _SEE)),
     ]
 
 
 def non_commercial(config: Mapping[str, Any]) -> bool:
-    """Whether an adapter needs a face pack that is for non-commercial research only."""
-    return config["identity_encoder"] in PHOTO_PACKS
+    """Whether an adapter needs a recogniser that is for non-commercial research only."""
+    return any(pack_with(config[name] or "") for name in ("identity_encoder", "second_recogniser"))
 
 
 def _pack_licence(pack: str) -> str:
     if pack == MICRO:
         return "apache-2.0 (embedded in emoji_adapter)"
-    return f"{NON_COMMERCIAL} (insightface)" if pack in PHOTO_PACKS else "its authors' own: ask them"
+    return f"{NON_COMMERCIAL} (insightface)" if pack_with(pack) else "its authors' own: ask them"

@@ -16,7 +16,7 @@ from torch import Tensor
 from emoji_adapter.models.attachment import attach, detach, is_attached
 from emoji_adapter.models.attention import LayerKV
 from emoji_adapter.models.building import build_parts
-from emoji_adapter.models.compound import expression_tokens
+from emoji_adapter.models.compound import expression_tokens, identity_tokens
 from emoji_adapter.models.family_defaults import fresh_config
 from emoji_adapter.models.identity_lora import LowRankUpdates, detach_lora
 from emoji_adapter.models.keys_values import LayerProjections, keys_and_values
@@ -28,12 +28,12 @@ from emoji_adapter.models.parts import (
     require_part,
     require_shape,
 )
-from emoji_adapter.models.projection import FaceIDPlusProjection, MLPProjection, identity_tokens
+from emoji_adapter.models.projection import FaceIDPlusProjection, MLPProjection
 from emoji_adapter.models.publishing import PublishMixin
 from emoji_adapter.models.resampler import ExpressionResampler
-from emoji_adapter.models.saving import header, weight_name, whole_folder
+from emoji_adapter.models.saving import header, weight_name, whole_folder, write_config
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Version of the file format; a file of a later one is refused, of an earlier one brought up to this."""
 
 Scale = float | Mapping[str, float] | Tensor
@@ -74,6 +74,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         blendshape_width: hidden layer of the projection of the code.
         kv_rank: rank of the key and value projections; None for full rank.
         identity_encoder: id of the face pack that makes the embeddings, e.g. "micro", "buffalo_l".
+        second_recogniser: id of that whose embedding stands beside the pack's (compound); None: none.
         expression_encoder: id of the expression encoder, e.g. "micro" or a Hub id.
         expression_teacher: id of the teacher whose code stands beside the features (compound); None: none.
         expression_crop: how an expression picture is cropped (`ExpressionCrop.to_dict()`).
@@ -85,6 +86,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
     _supports_gradient_checkpointing = False
 
     identity_projection: MLPProjection | FaceIDPlusProjection | None
+    second_identity_projection: MLPProjection | None
     expression_resampler: ExpressionResampler | None
     blendshape_projection: MLPProjection | None
     to_k_identity: LayerProjections
@@ -123,6 +125,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         blendshape_width: int = 256,
         kv_rank: int | None = None,
         identity_encoder: str = "micro",
+        second_recogniser: str | None = None,
         expression_encoder: str = "micro",
         expression_teacher: str | None = None,
         expression_crop: dict[str, Any] | None = None,
@@ -176,17 +179,17 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
     def identity_tokens_of(
         self, embeds: Tensor, features: Tensor | None = None
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Tokens of identity embeddings `[batch, identity_dim]`; only their direction counts.
+        """Tokens of identity embeddings `[batch, identity_dim]`, or twice as long: see `models.compound`.
 
-        They are scaled to unit variance first (our choice: the elements of a unit vector of length 512 are
-        so small that the bias of the first layer would drown them), or to unit length (`identity_input`).
+        Only their direction counts: unit variance first (our choice: elements of a unit vector of length 512
+        are so small that the bias of the first layer would drown them), or unit length (`identity_input`).
 
         Args:
             embeds: of the recogniser.
             features: `[batch, patches, identity_features_dim]`, for adapters that read them, else None.
         """
-        projection = require_part(self.identity_projection, "identity")
-        return identity_tokens(projection, self.config, embeds, features)
+        first = require_part(self.identity_projection, "identity")
+        return identity_tokens(first, self.second_identity_projection, self.config, embeds, features)
 
     def expression_tokens_of(self, features: Tensor) -> Float[Tensor, "batch tokens dim"]:
         """Tokens of encoded expression pictures `[batch, patches, expression_dim]`, see `models.compound`."""
@@ -276,7 +279,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         if not safe_serialization:
             logging.get_logger(__name__).warning("An emoji adapter is written as safetensors, never pickled.")
         with whole_folder(save_directory) as folder:
-            self.save_config(folder)
+            write_config(self, folder)
             weights = {key: value.contiguous() for key, value in self.state_dict().items()}
             save_file(weights, folder / weight_name(variant), header(self.config))
 

@@ -18,7 +18,12 @@ CHOICES = {
 }
 """Settings that are words, and the words they may be."""
 
-PARTS = ("identity_projection", "expression_resampler", "blendshape_projection")
+PARTS = (
+    "identity_projection",
+    "second_identity_projection",
+    "expression_resampler",
+    "blendshape_projection",
+)
 """What turns inputs into tokens."""
 
 
@@ -51,21 +56,37 @@ def build_parts(config: Any) -> dict[str, nn.Module | None]:
             tokens=config["expression_tokens"],
             output_dim=config["cross_attention_dim"],
         )
+    if config["second_recogniser"] is not None:
+        parts["second_identity_projection"] = _second_projection(config)
     return parts | _layer_parts(config)
 
 
+def _second_projection(config: Any) -> MLPProjection:
+    if config["identity_dim"] is None or config["identity_features_dim"] is not None:
+        other = "no identity" if config["identity_dim"] is None else "CLIP features of the face"
+        raise InputError(
+            "second_recogniser stands beside the face pack's recogniser alone, got an adapter that reads "
+            f"{other}. Leave second_recogniser out."
+        )
+    return MLPProjection(**_identity_sizes(config))
+
+
 def _identity_projection(config: Any) -> nn.Module:
-    sizes = {
-        "input_dim": config["identity_dim"],
-        "width": config["identity_width"],
-        "tokens": config["identity_tokens"],
-        "output_dim": config["cross_attention_dim"],
-    }
+    sizes = _identity_sizes(config)
     if config["identity_features_dim"] is None:
         return MLPProjection(**sizes)
     return FaceIDPlusProjection(
         **sizes, features_dim=config["identity_features_dim"], shortcut=config["identity_shortcut"]
     )
+
+
+def _identity_sizes(config: Any) -> dict[str, int]:
+    return {
+        "input_dim": config["identity_dim"],
+        "width": config["identity_width"],
+        "tokens": config["identity_tokens"],
+        "output_dim": config["cross_attention_dim"],
+    }
 
 
 def _layer_parts(config: Any) -> dict[str, nn.Module | None]:

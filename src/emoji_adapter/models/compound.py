@@ -1,15 +1,18 @@
-"""Compound embeddings (DiffSFSR): a teacher's code beside the patch features of the same picture."""
+"""Compound embeddings (DiffSFSR): what several networks read in one picture, side by side.
+
+Of an expression, a teacher's code beside patch features; of an identity, two recognisers' embeddings.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from emoji_adapter.errors import AdapterMismatchError
 from emoji_adapter.models.parts import require_part, require_shape
-from emoji_adapter.models.projection import MLPProjection
+from emoji_adapter.models.projection import FaceIDPlusProjection, MLPProjection, embedding_tokens
 from emoji_adapter.models.resampler import ExpressionResampler
 
 
@@ -45,3 +48,63 @@ def expression_tokens(
         )
     codes = require_part(projection, "expression codes")(last[:, :length])
     return torch.cat([codes, resampler(embeds[:, :-1])], dim=1)
+
+
+def identity_tokens(
+    first: MLPProjection | FaceIDPlusProjection,
+    second: MLPProjection | None,
+    config: Mapping[str, Any],
+    embeds: Tensor,
+    features: Tensor | None,
+) -> Float[Tensor, "batch tokens dim"]:
+    """Tokens of identity embeddings, of one recogniser or of two.
+
+    Of a compound embedding the tokens of both stand side by side, as many of each. So that none dominates,
+    both embeddings are brought to the same length, each projection ends in a layer normalisation, and
+    training leaves out either (`with_one_alone`): how DiffSFSR balances them is not known, our choice.
+
+    Args:
+        first: of the face pack's recogniser.
+        second: of the `second_recogniser`; None: the adapter has none.
+        config: of the adapter.
+        embeds: `[batch, identity_dim]`; with a second recogniser `[batch, 2 identity_dim]`, its half last.
+        features: CLIP features of the face, for adapters that read them.
+
+    Raises:
+        AdapterMismatchError: another shape, or features missing or too many.
+    """
+    if second is None:
+        return embedding_tokens(first, config, embeds, features)
+    length = config["identity_dim"]
+    if embeds.ndim != 2 or embeds.shape[1] != 2 * length:
+        raise AdapterMismatchError(
+            f"This adapter takes compound identity embeddings of shape [batch, {2 * length}]: that of the "
+            f"face pack {config['identity_encoder']!r} and after it that of the second recogniser "
+            f"{config['second_recogniser']!r}; got {list(embeds.shape)}. Encode with "
+            "pipe.encode_identity(picture), which runs both."
+        )
+    halves = zip((first, second), embeds.chunk(2, dim=1), strict=True)
+    return torch.cat([embedding_tokens(part, config, half, features) for part, half in halves], dim=1)
+
+
+def with_one_alone(
+    tokens: Float[Tensor, "batch tokens dim"], alone: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch tokens dim"]:
+    """Tokens of compound embeddings, of which some rows lose a half.
+
+    The other half's take its place: so they stand there twice, which attention does not tell from once.
+
+    Args:
+        tokens: of both halves, side by side.
+        alone: 0 keeps both, 1 the first alone, 2 the second alone.
+    """
+    first, second = tokens.chunk(2, dim=1)
+    only = alone[:, None, None]
+    return torch.cat([torch.where(only == 2, second, first), torch.where(only == 1, first, second)], dim=1)
+
+
+def first_embedding(
+    config: Mapping[str, Any], embeds: Float[Tensor, "*batch dim"]
+) -> Float[Tensor, "*batch half"]:
+    """The face pack's part of identity embeddings: the one that others can compare, or swap faces by."""
+    return embeds if config["second_recogniser"] is None else embeds[..., : config["identity_dim"]]

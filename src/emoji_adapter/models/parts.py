@@ -9,7 +9,13 @@ from emoji_adapter.errors import AdapterMismatchError
 Part = TypeVar("Part")
 
 BRANCHES = {
-    "identity": ("identity_projection", "identity_lora", "to_k_identity", "to_v_identity"),
+    "identity": (
+        "identity_projection",
+        "second_identity_projection",
+        "identity_lora",
+        "to_k_identity",
+        "to_v_identity",
+    ),
     "expression": ("expression_resampler", "blendshape_projection", "to_k_expression", "to_v_expression"),
 }
 """The modules of each branch."""

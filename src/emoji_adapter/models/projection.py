@@ -92,13 +92,13 @@ class _FacePerceiver(nn.Module):
         return self.norm_out(self.proj_out(latents))
 
 
-def identity_tokens(
+def embedding_tokens(
     projection: MLPProjection | FaceIDPlusProjection,
     config: Mapping[str, Any],
     embeds: Tensor,
     features: Tensor | None,
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Tokens of identity embeddings, see `EmojiAdapter.identity_tokens_of`.
+    """Tokens of one recogniser's embeddings, see `EmojiAdapter.identity_tokens_of`.
 
     Raises:
         AdapterMismatchError: a wrong shape, or features missing or too many.

@@ -13,9 +13,28 @@ METADATA_KEY = "emoji_adapter.config"
 """Key of the safetensors header under which the whole configuration is kept as JSON."""
 
 
+def written(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as it is written: an adapter that uses nothing of format version 4 is of version 3.
+
+    So earlier packages read it, and it is the very file that they would have written.
+    """
+    if config["second_recogniser"] is not None:
+        return dict(config)
+    earlier = {key: value for key, value in config.items() if key != "second_recogniser"}
+    return earlier | {"format_version": 3}
+
+
+def write_config(model: Any, folder: Path) -> None:
+    """Write `config.json` of an adapter, in the form that diffusers gives it."""
+    model.save_config(folder)
+    file = folder / "config.json"
+    config = written(json.loads(file.read_text(encoding="utf-8")))
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def header(config: Mapping[str, Any]) -> dict[str, str]:
     """The safetensors header of an adapter: the configuration, without what diffusers adds for itself."""
-    own = {key: value for key, value in config.items() if not key.startswith("_")}
+    own = {key: value for key, value in written(config).items() if not key.startswith("_")}
     return {"format": "pt", METADATA_KEY: json.dumps(own, sort_keys=True)}
 
 

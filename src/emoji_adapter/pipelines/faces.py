@@ -16,22 +16,24 @@ from emoji_adapter.faces.crop import ExpressionCrop
 from emoji_adapter.faces.geometry import align
 from emoji_adapter.faces.images import ImageSource, load_image
 from emoji_adapter.faces.packs import how_to_get, name_of, same_pack
+from emoji_adapter.faces.recogniser import Recogniser
 from emoji_adapter.pipelines.placement import at_work
 
 
 class FaceEncoders:
-    """The face pack and the expression encoder that an adapter was trained with.
+    """The face pack, the recogniser beside it and the expression encoder that an adapter was trained with.
 
     Each is loaded at its first use.
 
     Args:
-        config: configuration of the adapter, which names both.
+        config: configuration of the adapter, which names them.
         analyzer: used instead of the pack that is named; it must be the same pack.
         expression_encoder: used instead of the encoder that is named.
         features_encoder: used instead of the CLIP tower that is named for identity features.
+        second_recogniser: used instead of the second recogniser that is named; it must be the same network.
 
     Raises:
-        AdapterMismatchError: the analyzer's pack is another than the adapter's.
+        AdapterMismatchError: the analyzer's pack, or the second recogniser, is another than the adapter's.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class FaceEncoders:
         analyzer: FaceAnalyzer | None = None,
         expression_encoder: ExpressionEncoder | None = None,
         features_encoder: ExpressionEncoder | None = None,
+        second_recogniser: Recogniser | None = None,
     ):
         self._config = config
+        self._second = None if second_recogniser is None else self._checked_second(second_recogniser)
         self._analyzer = None if analyzer is None else self._checked(analyzer)
         self._expression_encoder = expression_encoder
         self._features_encoder = features_encoder
@@ -68,8 +72,16 @@ class FaceEncoders:
         return self._expression_encoder
 
     def identity(self, pictures: Sequence[ImageSource], policy: FacePolicy) -> Tensor:
-        """Embedding `[512]` of one person, of unit length."""
-        return IdentityEncoder(self.analyzer).encode(pictures, policy)
+        """Embedding `[512]` of one person, of unit length; of two recognisers two, `[1024]`."""
+        return IdentityEncoder(self.analyzer, self.second_recogniser).encode(pictures, policy)
+
+    @property
+    def second_recogniser(self) -> Recogniser | None:
+        """The recogniser that the adapter listens to beside the pack's; None: it has none."""
+        named = self._config["second_recogniser"]
+        if self._second is None and named is not None:
+            self._second = Recogniser(named, dim=self._config["identity_dim"])
+        return self._second
 
     @property
     def features_encoder(self) -> ExpressionEncoder:
@@ -114,6 +126,16 @@ class FaceEncoders:
                 f"embeddings mean different things. {how_to_get(trained)}"
             )
         return analyzer
+
+    def _checked_second(self, recogniser: Recogniser) -> Recogniser:
+        trained = self._config["second_recogniser"]
+        if trained is None or not same_pack(trained, recogniser.id):
+            wanted = "without a second recogniser" if trained is None else f"with the recogniser {trained!r}"
+            raise AdapterMismatchError(
+                f"This adapter was trained {wanted}, got {recogniser.id!r}: their embeddings mean different "
+                "things. " + ("Leave it out." if trained is None else "Give the one that the adapter names.")
+            )
+        return recogniser
 
     @torch.no_grad()
     def expression(self, picture: ImageSource, policy: FacePolicy, device: torch.device) -> Tensor:

@@ -43,7 +43,7 @@ def gather(
 
 
 def identity_embeds_of(pipe: Any, pictures: Any, prompts: int, face_policy: FacePolicy) -> Tensor:
-    """Embeddings `[1 or prompts, 512]` of people, by their pictures."""
+    """Embeddings `[1 or prompts, 512]`, of two recognisers 1024, of people, by their pictures."""
     people = people_of(pictures, prompts)
     return torch.stack([pipe.encode_identity(person, face_policy) for person in people])
 

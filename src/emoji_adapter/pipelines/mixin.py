@@ -140,7 +140,7 @@ class EmojiAdapterMixin(OffloadMixin, RegionsMixin, _Stock):
     def encode_identity(
         self, pictures: ImageSource | Sequence[ImageSource], face_policy: FacePolicy = "largest"
     ) -> Tensor:
-        """Embedding `[512]` of one person, to pass as `identity_embeds`.
+        """Embedding `[512]` of one person, to pass as `identity_embeds`; of two recognisers `[1024]`.
 
         Args:
             pictures: one or several pictures of that person.
@@ -180,7 +180,7 @@ class EmojiAdapterMixin(OffloadMixin, RegionsMixin, _Stock):
                 person; with several prompts a list with one picture, or one list of pictures, for each.
             expression: what the face does: a picture, or a list with one for each prompt.
             identity_embeds: instead of `identity_image`: `[512]`, `[1, 512]` or `[prompts, 512]`, from
-                `encode_identity`.
+                `encode_identity`; 1024 numbers for adapters with a second recogniser.
             identity_features: beside `identity_embeds`, for adapters that read CLIP features of the face
                 (FaceID-Plus): `[2, patches, dim]` or `[prompts, 2, patches, dim]`, from
                 `encode_identity_features`.

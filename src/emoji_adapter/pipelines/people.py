@@ -26,7 +26,7 @@ class Person:
             several people overlap, all of them act.
         identity_image: who: a picture, or several of that person.
         expression: what the face does: a picture.
-        identity_embeds: instead of `identity_image`: `[512]`.
+        identity_embeds: instead of `identity_image`: `[512]`, or `[1024]` of two recognisers.
         identity_features: beside `identity_embeds`, for adapters that read them: `[2, patches, dim]`.
         expression_embeds: instead of `expression`: `[patches, dim]`, or a code `[52]`.
 

@@ -3,15 +3,17 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import LayerKV
+from emoji_adapter.models.compound import with_one_alone
 from emoji_adapter.models.parts import require_part
 from emoji_adapter.training.augment import augment
+from emoji_adapter.training.compound import draw_alone
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.draws import StepDraw, share_of_rows
 
@@ -25,21 +27,23 @@ class Conditions:
 
     Attributes:
         text: [B, 77, D] text embeddings.
-        identity: [B, 512] identity embeddings.
+        identity: [B, 512] identity embeddings; compound ones [B, 1024].
         identity_scale: [B], 0 where the identity is dropped.
         blendshapes: [n, 52], or None without an expression branch.
         features: [m, P, E] patch features, or None without an expression branch.
         expression_scale: [B], 0 where the expression is dropped, or None without an expression branch.
         pooled: [B, P] pooled text of SDXL, or None.
+        identity_alone: [B], which half of a compound identity stands alone, see `with_one_alone`; None: none.
     """
 
     text: Float[Tensor, "B L D"]
-    identity: Float[Tensor, "B 512"]
+    identity: Float[Tensor, "B I"]
     identity_scale: Float[Tensor, " B"]
     blendshapes: Float[Tensor, "n K"] | None = None
     features: Float[Tensor, "m P E"] | None = None
     expression_scale: Float[Tensor, " B"] | None = None
     pooled: Float[Tensor, "B P"] | None = None
+    identity_alone: Int[Tensor, " B"] | None = None
 
 
 class Conditioner(nn.Module):
@@ -59,8 +63,11 @@ class Conditioner(nn.Module):
         if conditions.features is not None and conditions.blendshapes is not None:
             expression = self._expression(conditions.blendshapes, conditions.features, len(conditions.text))
         scale = conditions.expression_scale
+        identity = self.adapter.identity_tokens_of(conditions.identity)
+        if conditions.identity_alone is not None:
+            identity = with_one_alone(identity, conditions.identity_alone)
         return self.adapter(
-            identity_tokens=self.adapter.identity_tokens_of(conditions.identity),
+            identity_tokens=identity,
             expression_tokens=expression,
             identity_scale=conditions.identity_scale,
             expression_scale=1.0 if scale is None else scale,
@@ -87,14 +94,30 @@ Dropped = tuple[Bool[Tensor, " B"], Bool[Tensor, " B"], Bool[Tensor, " B"]]
 
 
 def identity_conditions(rows: Rows, dropped: Dropped) -> Conditions:
-    """Text and identity of rows."""
+    """Text and identity of rows, a compound one whole."""
     drop_text, drop_identity, _ = dropped
     return Conditions(
         text=without_text(rows, drop_text),
-        identity=rows.identity.float(),
+        identity=rows.told_identity.float(),
         identity_scale=(~drop_identity).float(),
         pooled=pooled_without_text(rows, drop_text),
     )
+
+
+def partial_identity_conditions(
+    config: TrainingConfig, rows: Rows, draw: StepDraw, dropped: Dropped
+) -> Conditions:
+    """Text and identity of rows for the identity branch: of a compound one some rows lose a half.
+
+    Args:
+        config: share of these rows.
+        rows: the targets.
+        draw: all randomness.
+        dropped: which rows lose what.
+    """
+    compound = rows.second_identity is not None
+    alone = draw_alone(config.one_recogniser_share, len(rows), draw.generator) if compound else None
+    return replace(identity_conditions(rows, dropped), identity_alone=alone)
 
 
 def expression_conditions(

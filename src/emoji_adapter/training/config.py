@@ -25,6 +25,9 @@ class AdapterConfig:
     """Tokens that the identity embedding becomes; 4 as in IP-Adapter-FaceID."""
     identity_width: int = 1024
     """Hidden layer of the identity projection."""
+    second_recogniser: str | None = None
+    """Id of the recogniser whose embedding stands beside the face pack's (compound), as `prepare` recorded
+    it; each embedding then becomes `identity_tokens` tokens. None = the face pack's alone."""
     identity_lora_rank: int | None = None
     """Rank of a LoRA in the identity layers that trains with the identity branch and acts while an identity
     does; None = none. IP-Adapter-FaceID: 128, in self-attention too. One process only."""
@@ -175,6 +178,9 @@ class TrainingConfig:
     compound_share: float = 0.0
     """Share of the rows whose expression comes as both, a compound embedding; above 0 the adapter then reads
     pictures with the set's blendshape teacher too."""
+    one_recogniser_share: float = 0.4
+    """Share of the rows in which a compound identity loses one of its two embeddings, either as often, so
+    that none dominates: in the identity stage, and where ICA trains the identity branch."""
     drops: DropConfig = field(default_factory=DropConfig)
     """Conditions that are left out."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -223,6 +229,13 @@ class TrainingConfig:
             raise InputError(
                 "blendshape_share and compound_share must be at least 0 and add up to at most 1, "
                 f"got {shares[0]} and {shares[1]}."
+            )
+        if not 0 <= self.one_recogniser_share <= 1:
+            raise InputError(f"one_recogniser_share must lie in [0, 1], got {self.one_recogniser_share}.")
+        if self.stage.startswith("stock") and self.adapter.second_recogniser is not None:
+            raise InputError(
+                f"A stock IP-Adapter reads one embedding, but adapter.second_recogniser is "
+                f"{self.adapter.second_recogniser!r}. Leave it out in the stage {self.stage}."
             )
         if self.face_weight < 0:
             raise InputError(f"face_weight must be 0 or above, got {self.face_weight}.")

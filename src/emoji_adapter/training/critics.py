@@ -76,7 +76,7 @@ class Critics:
 
 
 def photo_distance(embeds: Float[Tensor, "B d"], rows: Rows) -> Float[Tensor, " B"]:
-    """1 - cosine of embeddings, of unit length, and those of the rows' identity photos."""
+    """1 - cosine of the face pack's embeddings, of unit length, and those of the rows' identity photos."""
     return 1 - (embeds * normalize(rows.identity.float(), dim=1)).sum(1)
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from emoji_adapter.data.dataset import Rows
-from emoji_adapter.training.conditions import expression_conditions, identity_conditions
+from emoji_adapter.training.conditions import expression_conditions, partial_identity_conditions
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics, photo_distance
 from emoji_adapter.training.decoding import decode
@@ -101,7 +101,7 @@ class ICAStage:
         text, identity, expression = draw_drops(batch, self.config.drops, draw.generator, device)
         dropped = (text, identity.index_fill(0, seen, 0), expression.index_fill(0, seen, 0))
         if self.branch == "identity":
-            conditions = identity_conditions(rows, dropped)
+            conditions = partial_identity_conditions(self.config, rows, draw, dropped)
         else:
             conditions = expression_conditions(self.config, models.expression_encoder, rows, draw, dropped)
         noised = Noised.of(models, rows, conditions, draw, split.t)

@@ -51,7 +51,7 @@ def _block(session: Session, prompt: str, people: Tensor, templates: Tensor) -> 
     """One prompt: a row of templates, then for each person the photo and the pictures; uint8 [H, W, 3]."""
     rows, columns = len(people), len(templates)
     crops = session.data.crops[templates]
-    cells = _pictures(session, prompt, session.data.identity[people], crops)
+    cells = _pictures(session, prompt, session.data.rows(people, people).told_identity, crops)
     size = cells.shape[1]
     edge = np.stack([_resized(crop, size) for crop in crops.cpu().numpy()])
     if session.stage.branch == "identity":

@@ -18,6 +18,10 @@ HARMLESS = frozenset(
 """Settings that may change between a run and its resumption: they do not touch the trained weights."""
 
 
+ADDED: dict[str, object] = {"one_recogniser_share": 0.4}
+"""Settings that runs begun earlier don't have, and what these did."""
+
+
 def changed_settings(before: dict[str, object], now: TrainingConfig) -> list[str]:
     """Names of settings that differ in a way that a resumed run may not.
 
@@ -25,7 +29,7 @@ def changed_settings(before: dict[str, object], now: TrainingConfig) -> list[str
         before: `to_mapping` of the settings that the run began with.
         now: the settings it is to go on with.
     """
-    after = to_mapping(now)
+    before, after = ADDED | before, to_mapping(now)
     ignored = HARMLESS if now.start is None else HARMLESS | {"adapter"}
     names = sorted(set(before) | set(after))
     return [name for name in names if name not in ignored and _changed(before.get(name), after.get(name))]

@@ -21,6 +21,7 @@ from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh_branch
 from emoji_adapter.models.precision import half_autocast, multiplies_half_faster
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
+from emoji_adapter.training.compound import with_identity_for
 from emoji_adapter.training.conditions import Conditioner
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.losses import Diffusion
@@ -105,6 +106,7 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
     )
     stage = make_stage(config, data.meta, device_)
     adapter = _adapter(config, stage.branch, pipe.unet, encoder, data).to(device_)
+    data = with_identity_for(adapter, data)
     if config.compound_share:
         _make_compound(adapter, data.meta.teacher)
     if adapter.config["expression_teacher"] is not None:

@@ -12,7 +12,11 @@ from emoji_adapter.data.dataset import Rows
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.faces.weight import face_weight
 from emoji_adapter.models.attention import CARRIER, LayerKV
-from emoji_adapter.training.conditions import Conditions, expression_conditions, identity_conditions
+from emoji_adapter.training.conditions import (
+    Conditions,
+    expression_conditions,
+    partial_identity_conditions,
+)
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.draws import StepDraw, draw_drops
 from emoji_adapter.training.losses import Diffusion, diffusion_loss
@@ -83,7 +87,8 @@ class IdentityStage:
     def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
         """Diffusion loss with text and identity."""
         dropped = draw_drops(len(rows), self.config.drops, draw.generator, rows.latents.device)
-        return denoising_loss(models, rows, identity_conditions(rows, dropped), draw.generator, self.config)
+        conditions = partial_identity_conditions(self.config, rows, draw, dropped)
+        return denoising_loss(models, rows, conditions, draw.generator, self.config)
 
 
 class ExpressionStage:

@@ -38,7 +38,7 @@ class StockIdentityStage:
         drop_text, dropped, _ = draw_drops(len(rows), self.config.drops, draw.generator, rows.latents.device)
         conditions = Conditions(
             text=without_text(rows, drop_text),
-            identity=rows.identity.float() * (~dropped).float()[:, None],
+            identity=rows.told_identity.float() * (~dropped).float()[:, None],
             identity_scale=torch.ones_like(dropped, dtype=torch.float32),
             pooled=pooled_without_text(rows, drop_text),
         )
@@ -67,7 +67,7 @@ class StockExpressionStage:
         absent = torch.zeros_like(dropped, dtype=torch.float32)
         conditions = Conditions(
             text=without_text(rows, drop_text),
-            identity=rows.identity.float(),
+            identity=rows.told_identity.float(),
             identity_scale=absent,
             blendshapes=rows.blendshapes[:0].float(),
             features=features * (~dropped).to(features.dtype)[:, None, None],

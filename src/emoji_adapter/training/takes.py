@@ -87,5 +87,5 @@ def alike_but_for_the_template(rows: Rows, first: Int[Tensor, " p"]) -> Rows:
     """Give the row after each of these its identity and its caption."""
     source = torch.arange(len(rows), device=first.device)
     source[first + 1] = first
-    given = {"text": rows.text, "identity": rows.identity, "pooled": rows.pooled}
+    given = {name: getattr(rows, name) for name in ("text", "identity", "second_identity", "pooled")}
     return replace(rows, **{name: x[source] for name, x in given.items() if x is not None})

@@ -81,6 +81,7 @@ class Renderer:
             picture_size=int(pipe.unet.config.sample_size) * int(pipe.vae_scale_factor),
             min_face=config.min_face,
             detector_size=config.detector_size,
+            second_recogniser=pipe.emoji_adapter.config["second_recogniser"],
         )
         return InspectSettings(examine, config.swapper, cycle=config.thresholds.cycle is not None)
 

@@ -39,7 +39,7 @@ class Render(Protocol):
         """Draw a batch.
 
         Args:
-            identity: float32 [B, 512], of length 1.
+            identity: float32 [B, 512], of length 1; of two recognisers [B, 1024].
             crops: uint8 [B, s, s, 3] RGB, the templates' crops.
             prompts: B.
             seeds: B, of the noise.
@@ -97,7 +97,7 @@ class Synthesis:
             photos = [portraits[attempt.photo] for attempt in part]
             templates = [portraits[attempt.template] for attempt in part]
             drawn = self.render(
-                np.stack([photo.identity for photo in photos]),
+                np.stack([photo.told_identity for photo in photos]),
                 np.stack([template.crop for template in templates]),
                 [attempt.caption for attempt in part],
                 [attempt.seed for attempt in part],
