@@ -39,9 +39,9 @@ def is_adapter_parameter(name: str, branch: str | None = None) -> bool:
 
     Args:
         name: name in `EmojiAdapter.state_dict()`.
-        branch: "identity", "expression", or None for both.
+        branch: "identity", "expression", or None for both; or the name of one module of theirs.
     """
-    branches = BRANCHES if branch is None else {branch: BRANCHES[branch]}
+    branches = BRANCHES if branch is None else {branch: BRANCHES.get(branch, (branch,))}
     return any(name.split(".", 1)[0] in modules for modules in branches.values())
 
 

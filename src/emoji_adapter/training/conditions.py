@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Generator, Tensor, nn
 
 from emoji_adapter.data.dataset import Rows
@@ -141,15 +141,16 @@ def expression_conditions(
     return replace(
         identity_conditions(rows, dropped),
         blendshapes=rows.blendshapes[: from_blendshapes + both].float(),
-        features=_features(config, encoder, rows.crops[from_blendshapes:], draw.generator),
+        features=template_features(config, encoder, rows.crops[from_blendshapes:], draw.generator),
         expression_scale=(~dropped[2]).float(),
     )
 
 
 @torch.no_grad()
-def _features(
-    config: TrainingConfig, encoder: ExpressionEncoder, crops: Tensor, generator: Generator
-) -> Tensor:
+def template_features(
+    config: TrainingConfig, encoder: ExpressionEncoder, crops: UInt8[Tensor, "m S S 3"], generator: Generator
+) -> Float[Tensor, "m P E"]:
+    """Patch features of templates, each changed by its own random amounts."""
     if not len(crops):
         return torch.zeros(0, encoder.patches, encoder.dim, device=crops.device)
     templates = crops.permute(0, 3, 1, 2).float() / 255

@@ -121,9 +121,18 @@ class PreviewConfig:
 class TrainingConfig:
     """Everything that decides a run; on a CPU the same settings and data give the same weights."""
 
-    stage: Literal["identity", "expression", "takes", "ica", "feedback", "stock_identity", "stock_expression"]
+    stage: Literal[
+        "identity",
+        "expression",
+        "takes",
+        "distil",
+        "ica",
+        "feedback",
+        "stock_identity",
+        "stock_expression",
+    ]
     """What is trained: the identity branch; the expression branch beside a frozen identity branch; the latter
-    on pairs of takes, see `training.takes`, or with the identity of clean-image estimates aligned, see
+    on pairs of takes, see `training.takes`, by what the teacher's codes say, see `training.distil`, or with the identity of clean-image estimates aligned, see
     `training.ica`; a trained adapter on its own pictures, see `training.feedback`; or either branch by itself
     as IP-Adapter does, see `training.stock`."""
     recipe: str = "custom"
@@ -244,6 +253,7 @@ class TrainingConfig:
         before = {
             "expression": "identity",
             "takes": "identity",
+            "distil": "expression",
             "ica": "expression",
             "feedback": "expression",
             "stock_expression": "stock_identity",

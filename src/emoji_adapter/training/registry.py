@@ -6,6 +6,7 @@ from emoji_adapter.data.manifest import PreparedMeta
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
+from emoji_adapter.training.distil import DistilStage
 from emoji_adapter.training.feedback import FeedbackStage
 from emoji_adapter.training.ica import ICAStage
 from emoji_adapter.training.stages import ExpressionStage, IdentityStage, Stage
@@ -16,6 +17,7 @@ STAGES = {
     "identity": IdentityStage,
     "expression": ExpressionStage,
     "takes": TakesStage,
+    "distil": DistilStage,
     "stock_identity": StockIdentityStage,
     "stock_expression": StockExpressionStage,
 }

@@ -107,6 +107,8 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
     stage = make_stage(config, data.meta, device_)
     adapter = _adapter(config, stage.branch, pipe.unet, encoder, data).to(device_)
     data = with_identity_for(adapter, data)
+    if config.stage == "distil":
+        adapter.register_to_config(expression_teacher=None)  # until compound embeddings train again
     if config.compound_share:
         _make_compound(adapter, data.meta.teacher)
     if adapter.config["expression_teacher"] is not None:
