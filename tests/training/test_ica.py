@@ -188,6 +188,14 @@ def test_rows_that_are_looked_at_are_early_and_keep_identity_and_expression(make
     assert t.max() > 500
 
 
+def test_they_may_lose_conditions_too(make_session):
+    session = make_session(ICAConfig(drops=True, contrast_weight=0.0), drops=DropConfig(text=0.0, identity=1.0))
+    for _, _, told in calls_of(session):
+        for parts in told.values():
+            assert not parts.v_identity.any()
+            assert bool((parts.v_expression.abs().amax((1, 2)) > 0).all())
+
+
 @pytest.mark.parametrize(("share", "inverted"), [(0.5, 0.0), (0.75, 0.0), (1.0, 0.5)])
 def test_every_row_gets_its_own_loss_whose_mean_does_not_know_the_shares(
     make_session, monkeypatch, share, inverted

@@ -92,14 +92,17 @@ class ICAStage:
     def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
         """Return the loss of each row; its terms are scaled so that their means do not know the shares.
 
-        Rows that are looked at keep identity and expression; those with inverted noise leave L_diff out.
+        Rows that are looked at keep identity and expression, unless the settings say otherwise; those with
+        inverted noise leave L_diff out.
         """
         self.figures = {}
         device, batch = rows.latents.device, len(rows)
         split = Split.draw(self.config, batch, len(models.diffusion), draw, device)
         alone, seen = split.order[: batch - split.seen], split.order[batch - split.seen :]
         text, identity, expression = draw_drops(batch, self.config.drops, draw.generator, device)
-        dropped = (text, identity.index_fill(0, seen, 0), expression.index_fill(0, seen, 0))
+        if not self.config.ica.drops:
+            identity, expression = (drop.index_fill(0, seen, 0) for drop in (identity, expression))
+        dropped = (text, identity, expression)
         if self.branch == "identity":
             conditions = partial_identity_conditions(self.config, rows, draw, dropped)
         else:

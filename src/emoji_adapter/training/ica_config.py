@@ -28,6 +28,9 @@ class ICAConfig:
     """Calls of the network of the estimator "rollout"."""
     share: float = 0.5
     """Share of the rows whose estimate is looked at; the others train L_diff at all timesteps, as before."""
+    drops: bool = False
+    """Those rows lose identity and expression as the others do; else they keep both. Without the identity the
+    expression branch is asked who it is, too: what a template tells of that is then not lost."""
     cutoff: float = 0.5
     """The rows looked at draw t below this share of the schedule: later estimates show no face yet."""
     inverted_share: float = 0.0
