@@ -189,7 +189,9 @@ def test_rows_that_are_looked_at_are_early_and_keep_identity_and_expression(make
 
 
 def test_they_may_lose_conditions_too(make_session):
-    session = make_session(ICAConfig(drops=True, contrast_weight=0.0), drops=DropConfig(text=0.0, identity=1.0))
+    session = make_session(
+        ICAConfig(drops=True, contrast_weight=0.0), drops=DropConfig(text=0.0, identity=1.0)
+    )
     for _, _, told in calls_of(session):
         for parts in told.values():
             assert not parts.v_identity.any()

@@ -57,8 +57,10 @@ class Conditioner(nn.Module):
         super().__init__()
         self.adapter = adapter
 
-    def forward(self, conditions: Conditions) -> dict[str, LayerKV]:
-        """Return keys and values of every selected layer."""
+    def forward(self, conditions: Conditions | Float[Tensor, "m P E"]) -> dict[str, LayerKV] | Tensor:
+        """Return keys and values of every selected layer; of bare patch features the tokens, `[m, T, D]`."""
+        if isinstance(conditions, Tensor):
+            return require_part(self.adapter.expression_resampler, "expression pictures")(conditions)
         expression = None
         if conditions.features is not None and conditions.blendshapes is not None:
             expression = self._expression(conditions.blendshapes, conditions.features, len(conditions.text))

@@ -131,10 +131,10 @@ class TrainingConfig:
         "stock_identity",
         "stock_expression",
     ]
-    """What is trained: the identity branch; the expression branch beside a frozen identity branch; the latter
-    on pairs of takes, see `training.takes`, by what the teacher's codes say, see `training.distil`, or with the identity of clean-image estimates aligned, see
-    `training.ica`; a trained adapter on its own pictures, see `training.feedback`; or either branch by itself
-    as IP-Adapter does, see `training.stock`."""
+    """What is trained: the identity branch; the expression branch beside a frozen identity branch, on its own
+    pictures, on pairs of takes, or with the identity of clean-image estimates aligned (`training.ica`); its
+    resampler alone, without a U-Net (`training.distil`); a trained adapter on what it draws
+    (`training.feedback`); or either branch by itself as IP-Adapter does (`training.stock`)."""
     recipe: str = "custom"
     """Name recorded in the adapter's metadata."""
     checkpoint: str = "micro"
@@ -194,6 +194,8 @@ class TrainingConfig:
     """Conditions that are left out."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """Changes to the template pictures."""
+    distil: Literal["codes", "picture"] = "codes"
+    """What is distilled: codes alone, or all that a template tells."""
     takes: TakesConfig = field(default_factory=TakesConfig)
     """The takes stage."""
     ica: ICAConfig = field(default_factory=ICAConfig)
