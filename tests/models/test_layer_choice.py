@@ -1,12 +1,12 @@
-"""An adapter cut down to some layers of its expression branch, and one with a branch begun anew."""
+"""An adapter cut down to some layers of its expression branch, and one with parts begun anew."""
 
 import pytest
 import torch
 
 import tiny
 from emoji_adapter.errors import InputError
-from emoji_adapter.models.adapter import is_adapter_parameter
-from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh_branch
+from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh
+from emoji_adapter.models.parts import is_adapter_parameter
 
 
 @pytest.fixture
@@ -63,19 +63,27 @@ def test_a_layer_that_does_not_exist_is_refused(unet):
         with_expression_layers(tiny.adapter(unet), unet, ["nowhere"])
 
 
-@pytest.mark.parametrize("branch", ["identity", "expression"])
-def test_one_branch_begins_anew_and_the_other_is_kept(unet, branch):
+@pytest.mark.parametrize(
+    "part", ["identity", "expression", "to_k_identity", "to_k_expression", "blendshape_projection"]
+)
+def test_some_parts_begin_anew_and_all_others_are_kept(unet, part):
     old = tiny.adapter(unet, expression_layers=["mid_block"], expression_teacher="micro")
     with torch.no_grad():
         for parameter in old.parameters():
             parameter.add_(1.0)
-    made = with_fresh_branch(old, unet, branch)
+    made = with_fresh(old, unet, [part])
     before, after = old.state_dict(), made.state_dict()
     assert before.keys() == after.keys()
     for name, tensor in after.items():
-        assert torch.equal(tensor, before[name]) is not is_adapter_parameter(name, branch), name
-    layer = made.config[f"{branch}_layers"][0]
-    keys = made.to_k_identity if branch == "identity" else made.to_k_expression
-    assert torch.equal(keys[layer].matrix(), unet.get_submodule(layer).to_k.weight)
+        assert torch.equal(tensor, before[name]) is not is_adapter_parameter(name, part), name
+    for branch, keys in (("identity", made.to_k_identity), ("expression", made.to_k_expression)):
+        layer = made.config[f"{branch}_layers"][0]
+        anew = part in (branch, f"to_k_{branch}")
+        assert torch.equal(keys[layer].matrix(), unet.get_submodule(layer).to_k.weight) is anew
     assert made.config["expression_layers"] == old.config["expression_layers"]
-    assert made.config["expression_teacher"] == ("micro" if branch == "identity" else None)
+    assert made.config["expression_teacher"] == (None if part == "expression" else "micro")
+
+
+def test_a_part_that_does_not_exist_is_refused(unet):
+    with pytest.raises(InputError, match=r"called 'resampler'. Known: identity, expression, identity_proj"):
+        with_fresh(tiny.adapter(unet), unet, ["resampler"])

@@ -51,11 +51,6 @@ def test_the_ica_stage_needs_an_adapter_to_start_from():
         TrainingConfig(stage="ica")
 
 
-def test_only_one_branch_can_begin_anew():
-    with pytest.raises(InputError, match="fresh is about the one branch that trains"):
-        TrainingConfig(stage="feedback", start="micro", fresh=True)
-
-
 def test_an_unknown_recipe_names_the_known_ones():
     with pytest.raises(InputError, match=r"no recipe 'micro_identty'.*micro_identity"):
         load_recipe("micro_identty")

@@ -1,11 +1,14 @@
-"""An adapter like another one: its expression branch in other layers, or one of its branches begun anew."""
+"""An adapter like another one: its expression branch in other layers, or some of its parts begun anew."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from emoji_adapter.models.adapter import EmojiAdapter, is_adapter_parameter
+from emoji_adapter.errors import InputError
+from emoji_adapter.models.adapter import EmojiAdapter
+from emoji_adapter.models.parts import BRANCHES, is_adapter_parameter
 
 _BY_FOR_UNET = {
     "base_family",
@@ -41,23 +44,31 @@ def with_expression_layers(
 
 
 @torch.no_grad()
-def with_fresh_branch(adapter: EmojiAdapter, unet: UNet2DConditionModel, branch: str) -> EmojiAdapter:
-    """Return a copy of which one branch begins as in `EmojiAdapter.for_unet`; the other one is copied.
+def with_fresh(adapter: EmojiAdapter, unet: UNet2DConditionModel, names: Sequence[str]) -> EmojiAdapter:
+    """Return a copy of which some parts begin as in `EmojiAdapter.for_unet`; all others are copied.
 
     A fresh expression branch reads pictures without a blendshape teacher, until compound embeddings train it.
 
     Args:
         adapter: stays as it is.
         unet: a U-Net that it fits.
-        branch: "identity" or "expression".
+        names: branches, or modules of theirs, see `models.parts.BRANCHES`.
+
+    Raises:
+        InputError: an unknown name.
     """
+    known = [*BRANCHES, *itertools.chain(*BRANCHES.values())]
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"Nothing of an adapter is called {unknown[0]!r}. Known: {', '.join(known)}.")
     made = _alike(adapter, unet)
-    if branch == "expression":
+    if "expression" in names:
         made.register_to_config(expression_teacher=None)
-    own, known = made.state_dict(), adapter.state_dict()
-    made.load_state_dict(
-        {name: fresh if is_adapter_parameter(name, branch) else known[name] for name, fresh in own.items()}
-    )
+    kept = {
+        name: tensor
+        for name, tensor in adapter.state_dict().items()
+        if not any(is_adapter_parameter(name, part) for part in names)
+    }
+    made.load_state_dict(made.state_dict() | kept)
     return made.train(adapter.training)
 
 

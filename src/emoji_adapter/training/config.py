@@ -144,8 +144,8 @@ class TrainingConfig:
     start: str | None = None
     """Adapter to start from (folder, file, Hub id or "micro"); None = a new one. The stages that train the
     expression branch need one."""
-    fresh: bool = False
-    """The branch that trains begins anew; of the adapter to start from only the other one is kept."""
+    fresh: tuple[str, ...] = ()
+    """What begins anew, of the adapter to start from: "identity", "expression", or modules of theirs."""
     layers: tuple[str, ...] | None = None
     """Patterns of the layers that hear the expression, as `emoji-adapter probe` chooses them; an adapter to
     start from is cut down to them. None = those of that adapter, or `adapter.expression_layers`."""
@@ -266,12 +266,6 @@ class TrainingConfig:
             raise InputError(
                 f"The {self.stage} stage trains beside a frozen, trained identity branch: set start to the "
                 f"adapter of the {first} stage, e.g. --set start=runs/{first}/adapter."
-            )
-
-        if self.fresh and self.stage == "feedback" and self.feedback.branch == "both":
-            raise InputError(
-                "fresh is about the one branch that trains, but feedback.branch is 'both'. Leave "
-                "fresh out, or set feedback.branch to identity or expression."
             )
 
     def _check_positive(self, *names: str) -> None:

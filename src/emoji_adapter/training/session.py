@@ -18,7 +18,7 @@ from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import EmojiAdapter
-from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh_branch
+from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh
 from emoji_adapter.models.precision import half_autocast, multiplies_half_faster
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 from emoji_adapter.training.compound import with_identity_for
@@ -104,8 +104,7 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
         text_hash=text_hash(pipe),
         expression_crop=encoder.crop.to_dict(),
     )
-    stage = make_stage(config, data.meta, device_)
-    adapter = _adapter(config, stage.branch, pipe.unet, encoder, data).to(device_)
+    adapter = _adapter(config, pipe.unet, encoder, data).to(device_)
     data = with_identity_for(adapter, data)
     if config.stage == "distil":
         adapter.register_to_config(expression_teacher=None)  # until compound embeddings train again
@@ -123,6 +122,7 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
     if config.gradient_checkpointing:
         pipe.unet.enable_gradient_checkpointing()
         pipe.vae.enable_gradient_checkpointing()
+    stage = make_stage(config, data.meta, device_)
     parameters = freeze_all_but(adapter, stage.branch)
     models = StepModels(
         unet=torch.compile(pipe.unet) if config.compile else pipe.unet,
@@ -176,11 +176,7 @@ def freeze(pipe: Any, device: torch.device, *, half: bool) -> None:
 
 
 def _adapter(
-    config: TrainingConfig,
-    branch: str | None,
-    unet: Any,
-    encoder: ExpressionEncoder,
-    data: PreparedSet,
+    config: TrainingConfig, unet: Any, encoder: ExpressionEncoder, data: PreparedSet
 ) -> EmojiAdapter:
     """The adapter to train: a new one drawn by the seed, or the one to start from."""
     with torch.random.fork_rng(devices=[]):
@@ -188,8 +184,8 @@ def _adapter(
         if config.start is None:
             return new_adapter(config, unet, encoder, data)
         adapter = load_adapter(config.start, unet=unet)
-        if config.fresh and branch is not None:
-            adapter = with_fresh_branch(adapter, unet, branch)
+        if config.fresh:
+            adapter = with_fresh(adapter, unet, config.fresh)
         if config.layers is not None:
             adapter = with_expression_layers(adapter, unet, config.layers)
     pairs = (
