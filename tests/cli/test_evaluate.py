@@ -86,7 +86,7 @@ def test_the_benchmarks_run_with_untrained_judges(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     for name, files in {
         "ablation": ["--out", "a.json", "--report", "a.html", "--keep", "kept"],
-        "preflight": ["--out", "."],
+        "preflight": ["--adapter", "micro", "--out", "."],
     }.items():
         done = subprocess.run(
             [sys.executable, str(root / "benchmarks" / f"{name}.py"), *sizes, *files],
