@@ -38,7 +38,7 @@ ablation: $(STAMP) ## the table of the method's parts, from shipped weights, int
 	$(BIN)/python benchmarks/ablation.py
 
 test: $(STAMP) ## the fast tests: CPU, offline, under five minutes
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES)
 
 test-slow: $(STAMP) ## the slow tests
 	$(BIN)/python -m pytest -m "slow and not gpu and not net"
