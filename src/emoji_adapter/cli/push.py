@@ -48,14 +48,12 @@ def command(
     import torch
 
     from emoji_adapter.checkpoints.format import load_adapter
-    from emoji_adapter.faces.packs import pack_with
     from emoji_adapter.hub.licences import non_commercial
 
     made = load_adapter(adapter, dtype=getattr(torch, dtype))
-    if non_commercial(made.config):
-        named = (made.config["identity_encoder"], made.config["second_recogniser"])
-        bound = " and ".join(name for name in named if name and pack_with(name))
-        typer.echo(f"The card says that the face pack {bound} is for non-commercial research only.", err=True)
+    if bound := non_commercial(made.config):
+        packs = " and ".join(bound)
+        typer.echo(f"The card says that the face pack {packs} is for non-commercial research only.", err=True)
     address = made.push_to_hub(
         repo,
         commit_message=message,

@@ -1,4 +1,4 @@
-"""Pictures that networks make, as bytes."""
+"""Pictures as networks take and make them, and as bytes."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -13,3 +13,10 @@ def to_bytes(images: Float[Tensor, "batch 3 height width"]) -> UInt8[np.ndarray,
     """
     pixels = (images.detach().float().clamp(0, 1) * 255).round().byte()
     return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def from_bytes(
+    pixels: UInt8[Tensor, "batch height width 3"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Pictures kept as bytes, RGB, as networks take them: in [0, 1], on their device."""
+    return pixels.permute(0, 3, 1, 2).float() / 255

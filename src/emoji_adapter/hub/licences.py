@@ -77,9 +77,10 @@ def parts(config: Mapping[str, Any], base_model: str) -> list[Part]:
     ]
 
 
-def non_commercial(config: Mapping[str, Any]) -> bool:
-    """Whether an adapter needs a recogniser that is for non-commercial research only."""
-    return any(pack_with(config[name] or "") for name in ("identity_encoder", "second_recogniser"))
+def non_commercial(config: Mapping[str, Any]) -> list[str]:
+    """Recognisers that an adapter needs and that are for non-commercial research only."""
+    named = (config["identity_encoder"], config["second_recogniser"])
+    return [name for name in named if name is not None and pack_with(name)]
 
 
 def _pack_licence(pack: str) -> str:

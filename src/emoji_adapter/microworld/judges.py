@@ -13,6 +13,7 @@ from torch import Tensor
 from emoji_adapter.config import packaged_part
 from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.faces.analysis import FaceAnalyzer
+from emoji_adapter.faces.pixels import from_bytes
 from emoji_adapter.metrics.expression import blendshape_distance
 from emoji_adapter.metrics.identity import cosine
 from emoji_adapter.metrics.records import Readings
@@ -84,7 +85,7 @@ class MicroJudges:
 
     @torch.inference_mode()
     def _read(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        images = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float() / 255
+        images = from_bytes(torch.from_numpy(batch).to(self.device))
         scene = self.scene(images)
         return {
             "embedding": self.identity(images).cpu().numpy(),

@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.encoders.expression import ExpressionEncoder
+from emoji_adapter.faces.pixels import from_bytes
 from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import LayerKV
 from emoji_adapter.models.compound import with_one_alone
@@ -155,8 +156,7 @@ def template_features(
     """Patch features of templates, each changed by its own random amounts."""
     if not len(crops):
         return torch.zeros(0, encoder.patches, encoder.dim, device=crops.device)
-    templates = crops.permute(0, 3, 1, 2).float() / 255
-    return encoder.patch_features(augment(templates, config.augmentation, generator))
+    return encoder.patch_features(augment(from_bytes(crops), config.augmentation, generator))
 
 
 def without_text(rows: Rows, dropped: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from emoji_adapter.encoders.twins import BlendshapeTwin, RecogniserTwin
 from emoji_adapter.errors import DataError
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.faces.batched import crop_batch
+from emoji_adapter.faces.pixels import from_bytes
 from emoji_adapter.training.feedback_config import FeedbackConfig
 from emoji_adapter.training.ica_config import ICAConfig
 
@@ -71,7 +72,7 @@ class Critics:
         if self.teacher is not None:
             return (self.teacher(crops) - rows.blendshapes.float()).square().mean(1)
         with torch.no_grad():
-            wanted = encoder.patch_features(rows.crops.permute(0, 3, 1, 2).float() / 255)
+            wanted = encoder.patch_features(from_bytes(rows.crops))
         return (1 - cosine_similarity(encoder.patch_features(crops).float(), wanted.float(), dim=-1)).mean(1)
 
 

@@ -13,14 +13,16 @@ straight lines. What they use of it is for later stages. Our choice, after Hinto
 """
 
 import functools
-from typing import Any
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate, normalize
 
 from emoji_adapter.data.dataset import Rows
+from emoji_adapter.faces.pixels import from_bytes
+from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.training.conditions import template_features
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.draws import StepDraw, seeded
@@ -50,11 +52,11 @@ class DistilStage:
 
     def loss(self, models: StepModels, rows: Rows, draw: StepDraw) -> Float[Tensor, " B"]:
         """Return the loss of each row."""
-        crops, generator = rows.crops, draw.generator
-        features = template_features(self.config, models.expression_encoder, crops, generator)
+        encoder = models.expression_encoder
+        features = template_features(self.config, encoder, rows.crops, draw.generator)
         tokens = models.conditioner(features)
-        adapter = getattr(models.conditioner, "module", models.conditioner).adapter
         if self.config.distil == "codes":
+            adapter = extract_model_from_parallel(models.conditioner).adapter
             return code_distance(adapter, tokens, rows.blendshapes.float())
         terms = picture_distances(tokens, rows)
         names = ("blendshapes", "identity", "thumbnail")
@@ -63,7 +65,7 @@ class DistilStage:
 
 
 def code_distance(
-    adapter: Any, tokens: Float[Tensor, "B T D"], codes: Float[Tensor, "B 52"]
+    adapter: EmojiAdapter, tokens: Float[Tensor, "B T D"], codes: Float[Tensor, "B 52"]
 ) -> Float[Tensor, " B"]:
     """Squared error of keys and values in units of the codes' variance: 1 is the mean of all codes.
 
@@ -76,7 +78,7 @@ def code_distance(
         wanted = adapter.blendshape_tokens_of(codes)
     terms = []
     for matrix in adapter.to_k_expression.matrices() + adapter.to_v_expression.matrices():
-        code = (wanted @ matrix.T).detach()
+        code = wanted @ matrix.T
         spread = (code - code.mean(0)).square().mean().clamp_min(1e-12)
         terms.append((tokens @ matrix.T - code).square().mean((1, 2)) / spread)
     return torch.stack(terms).mean(0)
@@ -88,7 +90,7 @@ def picture_distances(tokens: Float[Tensor, "B T D"], rows: Rows) -> list[Float[
     The identity is another picture's of the same person, as everywhere in training, so that its light and
     its style are not asked for.
     """
-    colours = rows.crops.permute(0, 3, 1, 2).float() / 255 - 0.5
+    colours = from_bytes(rows.crops) - 0.5
     targets = [
         SPREAD * rows.blendshapes.float(),
         normalize(rows.identity.float(), dim=1) * rows.identity.shape[1] ** 0.5,

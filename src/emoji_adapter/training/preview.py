@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from emoji_adapter.faces.pixels import to_bytes
+from emoji_adapter.faces.pixels import from_bytes, to_bytes
 from emoji_adapter.training.session import Session
 
 
@@ -69,7 +69,7 @@ def _pictures(session: Session, prompt: str, identity: Tensor, crops: Tensor) ->
     count, columns = len(identity) * len(crops), len(crops)
     arguments: dict[str, Tensor] = {}
     if session.stage.branch != "identity":
-        pixels = crops.to(device).permute(0, 3, 1, 2).float() / 255
+        pixels = from_bytes(crops.to(device))
         arguments["expression_embeds"] = session.models.expression_encoder.encode(pixels).repeat(
             len(identity), 1, 1
         )

@@ -179,11 +179,11 @@ def _adapter(
     config: TrainingConfig, unet: Any, encoder: ExpressionEncoder, data: PreparedSet
 ) -> EmojiAdapter:
     """The adapter to train: a new one drawn by the seed, or the one to start from."""
+    adapter = None if config.start is None else load_adapter(config.start, unet=unet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if config.start is None:
+        if adapter is None:
             return new_adapter(config, unet, encoder, data)
-        adapter = load_adapter(config.start, unet=unet)
         if config.fresh:
             adapter = with_fresh(adapter, unet, config.fresh)
         if config.layers is not None:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoji_adapter.data.dataset import Rows
+from emoji_adapter.faces.pixels import from_bytes
 from emoji_adapter.training.conditions import Conditions, pooled_without_text, without_text
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.draws import StepDraw, draw_drops
@@ -63,7 +64,7 @@ class StockExpressionStage:
         """Diffusion loss with text and expression."""
         drop_text, _, dropped = draw_drops(len(rows), self.config.drops, draw.generator, rows.latents.device)
         with torch.no_grad():
-            features = models.expression_encoder.patch_features(rows.crops.permute(0, 3, 1, 2).float() / 255)
+            features = models.expression_encoder.patch_features(from_bytes(rows.crops))
         absent = torch.zeros_like(dropped, dtype=torch.float32)
         conditions = Conditions(
             text=without_text(rows, drop_text),

@@ -15,7 +15,7 @@ from emoji_adapter.data.latents import weights_hash
 from emoji_adapter.errors import AdapterMismatchError
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.faces.packs import how_to_get, same_pack
-from emoji_adapter.faces.pixels import to_bytes
+from emoji_adapter.faces.pixels import from_bytes, to_bytes
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 
 
@@ -59,7 +59,7 @@ class Renderer:
         """Draw a batch, see `synthesis.Render`."""
         pipe = self.pipe
         encoder = pipe.face_encoders.expression_encoder.to(pipe.device)
-        pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).to(pipe.device).float() / 255
+        pixels = from_bytes(torch.from_numpy(crops).to(pipe.device))
         images: Tensor = pipe(
             prompts,
             identity_embeds=torch.from_numpy(identity),
