@@ -216,7 +216,7 @@ def test_the_result_is_json_with_the_choice_and_its_reasons():
     result = json.loads(json.dumps(as_json(PROBED, choose(PROBED), Rule(), {"seed": 3})))
     assert result["chosen"] == ["down", "up"]
     assert result["protocol"] == {"seed": 3, "cells": 72}
-    assert result["rule"] == {"least": 0.1, "style": 0.02, "budget": 0.5}
+    assert result["rule"] == {"least": 0.1, "style": 0.05, "budget": 0.5}
     up = result["layers"][3]
     assert (up["layer"], up["alone"]["expression"], up["without"]["style"]) == ("up", 0.15, 0.85)
     assert up["carries"]["expression"] == pytest.approx(0.45)

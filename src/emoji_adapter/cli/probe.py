@@ -16,16 +16,16 @@ def command(
     checkpoint: Annotated[str, typer.Option(help="micro, or a Stable Diffusion folder.")] = "micro",
     adapter: Annotated[str, typer.Option(help="micro, or an adapter's folder, file or Hub id.")] = "micro",
     seed: Annotated[int, typer.Option(min=0, help="Of the people, expressions, scenes and noise.")] = 1000,
-    identities: Annotated[int, typer.Option(min=2, help="Test people.")] = 6,
-    expressions: Annotated[int, typer.Option(min=1, help="Test expressions.")] = 6,
-    styles: Annotated[int, typer.Option(min=1, help="Styles.")] = 2,
+    identities: Annotated[int, typer.Option(min=2, help="Test people.")] = 4,
+    expressions: Annotated[int, typer.Option(min=1, help="Test expressions.")] = 4,
+    styles: Annotated[int, typer.Option(min=1, help="Styles; what drags one along may spare another.")] = 6,
     steps: StepsOption = 15,
     guidance: GuidanceOption = GUIDANCE,
     batch: BatchOption = None,
     least: Annotated[
         float, typer.Option(help="Least expression of a layer, as a share of the strongest.")
     ] = 0.1,
-    style: Annotated[float, typer.Option(help="Most style accuracy that a layer may cost.")] = 0.02,
+    style: Annotated[float, typer.Option(help="Most style accuracy that a layer may cost.")] = 0.05,
     budget: Annotated[
         float, typer.Option(help="Most of the expression's key and value weights to keep.")
     ] = 0.5,

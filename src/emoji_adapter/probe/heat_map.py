@@ -8,6 +8,7 @@ from emoji_adapter.probe.rule import Carried, carried
 from emoji_adapter.probe.runner import Probed
 
 CELL, ROW, MARGIN, TOP = 92, 24, 8, 28
+RADIUS = 4
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 GAIN, COST = (46, 125, 90), (190, 60, 50)
 COLUMNS = (("expression", GAIN), ("style", COST), ("identity", COST), ("background", COST))
@@ -15,7 +16,7 @@ COLUMNS = (("expression", GAIN), ("style", COST), ("identity", COST), ("backgrou
 
 
 def heat_map(probed: Probed, chosen: Sequence[str]) -> Image.Image:
-    """Draw the figures of all layers; chosen ones are marked. Each column has a scale of its own.
+    """Draw the figures of all layers; chosen ones have a full dot. Each column has a scale of its own.
 
     Args:
         probed: what the layers do.
@@ -23,8 +24,8 @@ def heat_map(probed: Probed, chosen: Sequence[str]) -> Image.Image:
     """
     font = ImageFont.load_default(12)
     found = [(effect.layer, carried(probed, effect)) for effect in probed.effects]
-    names = [f"{'●' if layer in chosen else '○'} {short(layer)}" for layer, _ in found]
-    left = MARGIN + round(max(font.getlength(name) for name in names)) + MARGIN
+    dots = 2 * MARGIN + 2 * RADIUS
+    left = dots + round(max(font.getlength(short(layer)) for layer, _ in found)) + MARGIN
     size = (left + len(COLUMNS) * CELL + MARGIN, TOP + len(found) * ROW + MARGIN)
     picture = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(picture)
@@ -35,8 +36,11 @@ def heat_map(probed: Probed, chosen: Sequence[str]) -> Image.Image:
         for row, (_, figures) in enumerate(found):
             y = TOP + row * ROW
             _cell(pen, (x, y), figures, title, largest, colour, font)
-    for row, name in enumerate(names):
-        pen.text((MARGIN, TOP + row * ROW + ROW / 2), name, INK, font, anchor="lm")
+    for row, (layer, _) in enumerate(found):
+        middle = TOP + row * ROW + ROW / 2
+        full = INK if layer in chosen else None
+        pen.circle((MARGIN + RADIUS, middle), RADIUS, fill=full, outline=INK)
+        pen.text((dots, middle), short(layer), INK, font, anchor="lm")
     return picture
 
 

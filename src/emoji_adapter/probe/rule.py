@@ -24,8 +24,9 @@ class Rule:
 
     least: float = 0.1
     """Least expression of a layer, as a share of the strongest one's."""
-    style: float = 0.02
-    """Most style accuracy that a layer may cost; 0.02 is two points."""
+    style: float = 0.05
+    """Most style accuracy that a layer may cost; 0.05 is five points, which a hundred cells can
+    tell from chance."""
     budget: float = 0.5
     """Most of the expression branch's key and value weights that are kept."""
 
