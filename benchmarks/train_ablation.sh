@@ -8,15 +8,18 @@
 # Base and layers are weights/ablation/base and weights/ablation/layers.json.
 set -euo pipefail
 runs=${1:?folder of the results} portraits=${2:?portraits} own=${3:?prepared portraits}
-base=weights/ablation/base layers=weights/ablation/layers.json
+base=weights/ablation/base layers=(--layers weights/ablation/layers.json)
+alone=(--set fresh=[] --set steps=100 --set checkpoint_every=50)
 export OMP_NUM_THREADS=1
 mkdir -p "$runs"
 
 train() { # NAME RECIPE DATA START SEED [FLAGS]
-  local name=$1 recipe=$2 data=$3 start=$4 seed=$5
+  local name=$1 recipe=$2 data=$3 start=$4 seed=$5 resume=()
   shift 5
-  [ -d "$runs/$name/adapter" ] || emoji-adapter train --recipe "$recipe" --data "$data" --out "$runs/$name" \
-    --set start="$start" --set seed="$seed" "$@" >"$runs/$name.log" 2>&1
+  [ ! -d "$runs/$name/adapter" ] || return 0
+  [ ! -d "$runs/$name/checkpoints" ] || resume=(--resume)
+  emoji-adapter train --recipe "$recipe" --data "$data" --out "$runs/$name" --set start="$start" --set seed="$seed" \
+    "${resume[@]}" "$@" >"$runs/$name.log" 2>&1
 }
 
 both() { # waits for the two jobs in the background; fails if one did
@@ -32,7 +35,7 @@ triplets() { # ROUND ADAPTER ATTEMPTS/128
       >"$runs/triplets_$1_$part.log" 2>&1 &
   done
   both
-  emoji-adapter prepare "$runs/triplets_$1" --out "$runs/prepared_$1" --detector-size 128 --workers 0
+  emoji-adapter prepare "$runs/triplets_$1" --turned "$portraits" --out "$runs/prepared_$1" --detector-size 128 --workers 0
 }
 
 seeds() { # NAME RECIPE DATA START-NAME [FLAGS]
@@ -44,12 +47,22 @@ seeds() { # NAME RECIPE DATA START-NAME [FLAGS]
 }
 
 train base_continued micro_idi_cpu "$own" "$base" 1 &
-train base_layers micro_idi_cpu "$own" "$base" 1 --layers "$layers" &
+train base_layers micro_idi_cpu "$own" "$base" 1 "${layers[@]}" &
 both
-[ -d "$runs/prepared_1" ] || triplets 1 "$base" 24
-seeds idi_1 micro_idi_cpu "$runs/prepared_1" "$base" --layers "$layers"
-[ -d "$runs/prepared_2" ] || triplets 2 "$runs/idi_1/adapter" 16
-seeds idi_2 micro_idi_cpu "$runs/prepared_2" "$base" --layers "$layers"
-seeds continued micro_idi_cpu "$runs/prepared_2" "$runs/idi_2/adapter" --set steps=80
+[ -f "$runs/prepared_1/meta.json" ] || triplets 1 "$base" 24
+seeds idi_1 micro_idi_cpu "$runs/prepared_1" "$base" "${layers[@]}"
+[ -f "$runs/prepared_2/meta.json" ] || triplets 2 "$runs/idi_1/adapter" 16
+seeds idi_2 micro_idi_cpu "$runs/prepared_2" "$base" "${layers[@]}"
 seeds ica_one_step micro_ica_cpu "$runs/prepared_2" "$runs/idi_2/adapter"
+seeds continued micro_idi_cpu "$runs/prepared_2" "$runs/idi_2/adapter" --set steps=80
 seeds ica_midpoint micro_ica_cpu "$runs/prepared_2" "$runs/idi_2/adapter" --set ica.estimator=midpoint
+
+# The photo left out, as the base was trained, in all layers: own crops, and triplets.
+train alone_own micro_base_cpu "$own" "$base" 1 "${alone[@]}" &
+train alone_idi micro_base_cpu "$runs/prepared_1" "$base" 1 "${alone[@]}" &
+both
+
+# The opponent: the base goes on as IP-Adapters are trained, each branch by itself.
+stock=(--set steps=150 --set batch=48 --set preview_every=0)
+train stock_identity micro_stock_identity_cpu "$own" "$base" 1 "${stock[@]}"
+train stock micro_stock_expression_cpu "$own" "$runs/stock_identity/adapter" 1 "${stock[@]}"

@@ -63,6 +63,7 @@ def test_the_rows_of_the_ablation_are_those_of_its_issue() -> None:
         "stock two adapters",
         "identity only",
         "base",
+        "base continued",
         "base + layers",
         "IDI round 1",
         "IDI round 2",

@@ -12,13 +12,15 @@ import tiny
 import tiny_prepared
 from emoji_adapter.checkpoints.format import load_adapter, save_adapter
 from emoji_adapter.data.dataset import PreparedSet
-from emoji_adapter.data.folder import list_pictures
+from emoji_adapter.data.folder import SourcePicture, list_pictures
 from emoji_adapter.data.idi.rounds import close_round, open_round, round_folder, write_attempts
 from emoji_adapter.data.idi.synthesis import Attempted
 from emoji_adapter.data.manifest import MANIFEST, REFUSALS, PictureRecord, Refusal, read_lines, read_meta
 from emoji_adapter.data.prepare import PrepareConfig, prepare
+from emoji_adapter.data.sources import list_training
 from emoji_adapter.data.triplets import Measured, TripletRecord, list_triplets, triplet_folders
-from emoji_adapter.errors import DataError
+from emoji_adapter.data.turned import turn
+from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.training.config import load_recipe
 from emoji_adapter.training.loop import train
 from planted_idi import CONFIG
@@ -49,9 +51,9 @@ def gallery(tmp_path_factory):
     return folder
 
 
-def attempt(place, person, pictures, **changes):
+def attempt(place, person, pictures, template="t.png", **changes):
     record = TripletRecord(
-        id=f"01-00000-{place:05d}", round=1, shard=0, identity="i.png", person=person, template="t.png",
+        id=f"01-00000-{place:05d}", round=1, shard=0, identity="i.png", person=person, template=template,
         template_person="other", caption="green", seed=place, measured=Measured(faces=1), **changes,
     )  # fmt: skip
     names = ("target", "identity", "template")
@@ -104,6 +106,45 @@ def test_a_row_holds_the_target_the_persons_photo_and_the_others_expression(sets
     assert (records[0].landmarks, records[0].box) == (expected.landmarks, expected.box)
     drawn = rows.sample(8, torch.Generator().manual_seed(0))
     assert {tuple(r.tolist()) for r in drawn.identity} == {tuple(r.tolist()) for r in rows.identity}
+
+
+def test_turned_round_the_portrait_is_the_target_and_the_drawing_the_template_too(
+    sets, gallery, config, tmp_path
+):
+    portraits = list_pictures(gallery)
+    pictures = [Image.open(source.path).convert("RGB") for source in portraits]
+    here = attempt(0, "a", [pictures[0], pictures[1], pictures[2]], template=portraits[2].file)
+    write_round(tmp_path / "idi", gallery, [here])
+    meta = prepare(tmp_path / "idi", tmp_path / "set", dataclasses.replace(config, turned=gallery))
+    assert (meta.pictures, meta.alone) == (2, 0)
+    rows, single = PreparedSet.load(tmp_path / "set"), PreparedSet.load(sets / "plain")
+    for row, (target, photo, template) in enumerate([(0, 1, 2), (2, 3, 0)]):
+        assert torch.equal(rows.latents[row], single.latents[target])
+        assert torch.equal(rows.identity[row], single.identity[photo])
+        assert torch.equal(rows.crops[row], single.crops[template])
+    drawn, portrait = read_lines(tmp_path / "set" / MANIFEST, PictureRecord)
+    assert (drawn.person, drawn.caption) == ("a", "green")
+    assert (portrait.person, portrait.caption) == (portraits[2].person, portraits[2].caption)
+
+
+def test_triplets_are_turned_round_with_their_own_portraits(sets, gallery):
+    with pytest.raises(DataError, match=r"made from t\.png, which is not among the 4 portraits"):
+        list_training(sets / "idi", gallery)
+    with pytest.raises(InputError, match="no triplets that could be turned round"):
+        list_training(gallery, gallery)
+
+
+def test_the_photo_is_of_another_sitting_where_there_is_one(sets, gallery):
+    (triplet, *_) = list_triplets(triplet_folders(sets / "idi"))
+
+    def turned(*files):
+        portraits = [SourcePicture(gallery, file, file.split("/")[0], "") for file in files]
+        made = dataclasses.replace(triplet, record=dataclasses.replace(triplet.record, template=files[0]))
+        return turn([made], portraits)[0].identity.file
+
+    assert turned("a/1~0.png", "a/1~1.png", "a/2~0.png", "b/3.png") == "a/2~0.png"
+    assert turned("a/1~0.png", "a/1~1.png", "b/3.png") == "a/1~1.png"
+    assert turned("a/1~0.png", "b/3.png") == "a/1~0.png"
 
 
 def test_the_expression_stage_trains_on_them(sets, config, tmp_path):

@@ -29,6 +29,14 @@ def prepare_command(
             help="Store a second recogniser's embeddings too: micro or an .onnx file (compound identity)."
         ),
     ] = None,
+    turned: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PORTRAITS",
+            help="The portraits that triplets were made from: each triplet comes turned round too, the "
+            "portrait as the target and the drawing as the template.",
+        ),
+    ] = None,
     min_face: Annotated[int, typer.Option(min=8, help="Smallest face, in pixels.")] = 32,
     detector_size: Annotated[
         int | None, typer.Option(min=32, help="Detect at this size only, e.g. 128 for pictures of 128 px.")
@@ -54,6 +62,7 @@ def prepare_command(
         expression_encoder=expression_encoder,
         teacher=teacher,
         second_recogniser=second_recogniser,
+        turned=turned,
         min_face=min_face,
         detector_size=detector_size,
         shard_size=shard_size,

@@ -122,7 +122,8 @@ class Examiner:
 
     def _examine_triplet(self, triplet: SourceTriplet) -> Examined:
         """The target's row, with the identity of the photo and the expression of the template."""
-        target, photo, template = (self._examine(part) for part in triplet.parts())
+        parts = (triplet.target, triplet.identity, triplet.template)
+        target, photo, template = (self._examine(part) for part in parts)
         return replace(
             target,
             identity=photo.identity,

@@ -69,6 +69,8 @@ class PrepareConfig:
     """Blendshape teacher."""
     second_recogniser: str | None = None
     """Recogniser whose embeddings are stored too: "micro" or an .onnx file; None = the face pack's alone."""
+    turned: Path | None = None
+    """Portraits that triplets were made from; each triplet then comes turned round too, see `data.turned`."""
     min_face: int = 32
     """Smallest face in pixels of the picture."""
     detector_size: int | None = None
@@ -99,12 +101,13 @@ def prepare(
 
     Raises:
         DataError: there are no pictures, or none can be used.
+        InputError: portraits to turn triplets with, and no triplets.
         WeightsNotFoundError: a model is missing.
         MissingExtraError: the library that reads the source is not installed.
     """
     config = config or PrepareConfig()
     progress = progress or _silent
-    pictures = list(list_training(folder))
+    pictures = list(list_training(folder, config.turned))
     models = PrepareModels.load(config)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

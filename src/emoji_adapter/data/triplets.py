@@ -69,24 +69,20 @@ class TripletRecord:
 
 
 @dataclass(frozen=True)
-class SourceTriplet(ArchivedPicture):
-    """A triplet that training is prepared from: a picture (the target) with two others beside it.
+class SourceTriplet(SourcePicture):
+    """A triplet that training is prepared from: three pictures, of which the target gives person and caption.
 
     Attributes:
-        identity: bytes of the identity photo.
-        template: bytes of the expression template.
+        target: what the model is to draw.
+        identity: who is in it.
+        template: what the face does in it.
+        record: how it came to be.
     """
 
-    identity: Member
-    template: Member
-
-    def parts(self) -> tuple[SourcePicture, SourcePicture, SourcePicture]:
-        """Target, identity photo and template as pictures of their own."""
-        target, photo, template = (
-            ArchivedPicture(self.path, f"{self.file}.{name}.png", self.person, self.caption, member)
-            for name, member in zip(PICTURES, (self.member, self.identity, self.template), strict=True)
-        )
-        return target, photo, template
+    target: SourcePicture
+    identity: SourcePicture
+    template: SourcePicture
+    record: TripletRecord
 
 
 def shard_file(folder: Path, shard: int) -> Path:
@@ -139,4 +135,8 @@ def _triplet(archive: Path, key: str, sample: dict[str, Member]) -> SourceTriple
             "target.png, identity.png, template.png and json, as `emoji-adapter idi` writes them."
         ) from error
     file = f"{archive.parent.name}/{archive.name}/{key}"
-    return SourceTriplet(archive, file, record.person, record.caption, target, identity, template)
+    parts = (
+        ArchivedPicture(archive, f"{file}.{name}.png", record.person, record.caption, member)
+        for name, member in zip(PICTURES, (target, identity, template), strict=True)
+    )
+    return SourceTriplet(archive, file, record.person, record.caption, *parts, record)
