@@ -54,7 +54,7 @@ seeds idi_1 micro_idi_cpu "$runs/prepared_1" "$base" "${layers[@]}"
 [ -f "$runs/prepared_2/meta.json" ] || triplets 2 "$runs/idi_1/adapter" 16
 seeds idi_2 micro_idi_cpu "$runs/prepared_2" "$base" "${layers[@]}"
 seeds ica_one_step micro_ica_cpu "$runs/prepared_2" "$runs/idi_2/adapter"
-seeds continued micro_idi_cpu "$runs/prepared_2" "$runs/idi_2/adapter" --set steps=80
+seeds continued micro_idi_cpu "$runs/prepared_2" "$runs/idi_2/adapter" --set steps=50 --set warmup=10
 seeds ica_midpoint micro_ica_cpu "$runs/prepared_2" "$runs/idi_2/adapter" --set ica.estimator=midpoint
 
 # The photo left out, as the base was trained, in all layers: own crops, and triplets.

@@ -63,6 +63,8 @@ def test_the_rows_of_the_ablation_are_those_of_its_issue() -> None:
         "stock two adapters",
         "identity only",
         "base",
+        "base continued, photo left out",
+        "IDI round 1, photo left out",
         "base continued",
         "base + layers",
         "IDI round 1",

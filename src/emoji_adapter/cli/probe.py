@@ -9,6 +9,7 @@ import typer
 from emoji_adapter.cli.device import DeviceOption, resolve_device
 from emoji_adapter.cli.drawing import BatchOption, GuidanceOption, StepsOption, drawing_settings
 from emoji_adapter.config import GUIDANCE
+from emoji_adapter.errors import InputError
 
 
 def command(
@@ -29,11 +30,15 @@ def command(
     budget: Annotated[
         float, typer.Option(help="Most of the expression's key and value weights to keep.")
     ] = 0.5,
+    cut: Annotated[
+        Path | None,
+        typer.Option(help="Also write the adapter, cut down to the chosen layers, to this folder."),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Let the expression act in each layer alone, and everywhere but there; choose layers by what it does.
 
-    `emoji-adapter train --layers OUT` trains and saves only the chosen ones.
+    `emoji-adapter train --layers OUT` trains and saves only the chosen ones; --cut saves them as they are.
     """
     from emoji_adapter.cli.generate import check_numbers, load_pipeline
     from emoji_adapter.cli.output import check_output, write_pictures, write_text
@@ -43,6 +48,8 @@ def command(
 
     check_numbers(guidance=guidance)
     check_output(out, [".json"])
+    if cut is not None and cut.exists() and not cut.is_dir():
+        raise InputError(f"--cut {cut} is a file. Name a folder.")
     rule = Rule(least, style, budget)
     where = resolve_device(device)
     pipe = load_pipeline(checkpoint, adapter, where)
@@ -65,9 +72,24 @@ def command(
     result = as_json(probed, chosen, rule, protocol)
     write_pictures([heat_map(probed, chosen)], [out.with_suffix(".png")])
     write_text(json.dumps(result, indent=1) + "\n", out)
+    if cut is not None:
+        _cut(pipe, chosen, cut)
     for layer in chosen:
         typer.echo(layer)
     typer.echo(f"{len(chosen)} of {len(probed.effects)} layers chosen; {out} and {out.with_suffix('.png')}")
+
+
+def _cut(pipe: Any, chosen: list[str], folder: Path) -> None:
+    """Save the adapter without the expression branch's other layers, in float16 as training does."""
+    import torch
+
+    from emoji_adapter.checkpoints.format import save_adapter
+    from emoji_adapter.models.layer_choice import with_expression_layers
+
+    made = with_expression_layers(pipe.emoji_adapter, pipe.unet, chosen)
+    before = made.config["recipe"]
+    made.register_to_config(recipe=f"{before}; expression in {len(chosen)} layers that a probe chose")
+    save_adapter(made, folder, torch.float16)
 
 
 def _run(pipe: Any, split: tuple[int, int, int, int], settings: Any, device: str) -> Any:
