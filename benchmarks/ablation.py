@@ -1,9 +1,10 @@
 """The ablation from shipped weights, without training: `python benchmarks/ablation.py`, or `make ablation`.
 
 Reads the rows of `benchmarks/ablation.yaml` and writes `benchmarks/results/ablation.json`, in the form of
-`emoji-adapter evaluate`, and a report with pictures. Rows without weights are listed as missing. What is
-drawn is kept in --keep: a run that was interrupted goes on where it stopped. On a CPU every core draws rows
-of its own, which is faster than all cores on one picture; at last one process reads what all have kept.
+`emoji-adapter evaluate`, the same as Markdown, and a report with pictures. Rows without weights are listed as
+missing. What is drawn is kept in --keep: a run that was interrupted goes on where it stopped. On a CPU every
+core draws rows of its own, which is faster than all cores on one picture; at last one process reads what all
+have kept.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from markdown import markdown
 from record import RESULTS, commit, machine
 
 from emoji_adapter.cli.evaluate import score_micro, table_plan
@@ -70,7 +72,9 @@ def main() -> None:
     }
     for file in (options.out, options.report):
         file.parent.mkdir(parents=True, exist_ok=True)
-    show(assemble(judged, protocol, errors), judged, options.out, options.report)
+    result = assemble(judged, protocol, errors)
+    show(result, judged, options.out, options.report)
+    options.out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
 
 
 def share(plan: TablePlan, part: int, processes: int) -> TablePlan:
