@@ -128,15 +128,15 @@ def list_triplets(rounds: list[Path]) -> list[SourceTriplet]:
 def _triplet(archive: Path, key: str, sample: dict[str, Member]) -> SourceTriplet:
     try:
         record = from_mapping(TripletRecord, read_json(sample["json"]), name=f"{archive.name}:{key}.json")
-        target, identity, template = (sample[f"{name}.png"] for name in PICTURES)
+        members = [sample[f"{name}.png"] for name in PICTURES]
     except (KeyError, InputError) as error:
         raise DataError(
             f"{archive} holds the sample {key}, which is no triplet: {error}. Expected "
             "target.png, identity.png, template.png and json, as `emoji-adapter idi` writes them."
         ) from error
     file = f"{archive.parent.name}/{archive.name}/{key}"
-    parts = (
+    target, identity, template = (
         ArchivedPicture(archive, f"{file}.{name}.png", record.person, record.caption, member)
-        for name, member in zip(PICTURES, (target, identity, template), strict=True)
+        for name, member in zip(PICTURES, members, strict=True)
     )
-    return SourceTriplet(archive, file, record.person, record.caption, *parts, record)
+    return SourceTriplet(archive, file, record.person, record.caption, target, identity, template, record)
