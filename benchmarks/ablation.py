@@ -23,6 +23,7 @@ from record import RESULTS, commit, machine
 from emoji_adapter.cli.evaluate import score_micro, table_plan
 from emoji_adapter.cli.table import library_versions, show
 from emoji_adapter.config import GUIDANCE
+from emoji_adapter.data.workers import usable_cores
 from emoji_adapter.evaluation.comparison import assemble
 from emoji_adapter.evaluation.plan import ORACLE, TablePlan
 from emoji_adapter.evaluation.runner import Settings
@@ -43,8 +44,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--processes", type=int, default=cores, help="that draw at a time, on a CPU")
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="that draw at a time, on a CPU")
     parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     plan = table_plan(options.rows, [], "micro", "micro")

@@ -5,7 +5,8 @@
 #
 # RUNS: folder of the results; what is there already is kept, an interrupted run goes on.
 # PORTRAITS: pictures that IDI asks; PREPARED: the same after `emoji-adapter prepare`.
-# Base and layers are weights/ablation/base and weights/ablation/layers.json.
+# Base and layers are weights/ablation/base and weights/ablation/layers.json. The table reads RUNS/NAME/adapter from
+# weights/ablation/NAME: copy it there.
 set -euo pipefail
 runs=${1:?folder of the results} portraits=${2:?portraits} own=${3:?prepared portraits}
 base=weights/ablation/base layers=(--layers weights/ablation/layers.json)

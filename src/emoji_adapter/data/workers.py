@@ -105,7 +105,12 @@ def _single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_workers() -> int:
     """As many processes as there are cores for this one, less one; none on a machine of one or two."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return cores - 1 if cores > 2 else 0

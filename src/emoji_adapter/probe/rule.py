@@ -25,8 +25,8 @@ class Rule:
     least: float = 0.1
     """Least expression of a layer, as a share of the strongest one's."""
     style: float = 0.05
-    """Most style accuracy that a layer may cost; 0.05 is five points, which a hundred cells can
-    tell from chance."""
+    """Most style accuracy that a layer may cost; 0.05 is five points, more than chance mostly does to a
+    hundred cells."""
     budget: float = 0.5
     """Most of the expression branch's key and value weights that are kept."""
 
