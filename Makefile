@@ -35,6 +35,7 @@ demo: $(STAMP) ## a portrait and a grid of 4 people x 4 expressions, in out/
 	$(BIN)/python examples/demo.py --out out
 
 ablation: $(STAMP) ## the table of the method's parts, from shipped weights, into benchmarks/results/ablation.json
+	$(BIN)/python benchmarks/packing.py unpack weights/ablation out/adapters
 	$(BIN)/python benchmarks/ablation.py
 
 test: $(STAMP) ## the fast tests: CPU, offline, under five minutes

@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--adapter", default="weights/ablation/base", help="the base adapter")
+    parser.add_argument("--adapter", default="out/adapters/base", help="unpacked by packing.py")
     parser.add_argument("--checkpoint", default="micro")
     parser.add_argument("--seed", type=int, default=200, help="of people and expressions")
     parser.add_argument("--identities", type=int, default=16)

@@ -5,14 +5,14 @@
 #
 # RUNS: folder of the results; what is there already is kept, an interrupted run goes on.
 # PORTRAITS: pictures that IDI asks; PREPARED: the same after `emoji-adapter prepare`.
-# Base and layers are weights/ablation/base and weights/ablation/layers.json. The table reads RUNS/NAME/adapter from
-# weights/ablation/NAME: copy it there.
+# Base and layers are those of weights/ablation. Into it the results go by `benchmarks/packing.py pack`.
 set -euo pipefail
 runs=${1:?folder of the results} portraits=${2:?portraits} own=${3:?prepared portraits}
-base=weights/ablation/base layers=(--layers weights/ablation/layers.json)
+base=$runs/packed/base layers=(--layers weights/ablation/layers.json)
 alone=(--set fresh=[] --set steps=100 --set checkpoint_every=50)
 export OMP_NUM_THREADS=1
 mkdir -p "$runs"
+python benchmarks/packing.py unpack weights/ablation "$runs/packed"
 
 train() { # NAME RECIPE DATA START SEED [FLAGS]
   local name=$1 recipe=$2 data=$3 start=$4 seed=$5 resume=()

@@ -72,6 +72,7 @@ def test_the_rows_of_the_ablation_are_those_of_its_issue() -> None:
         "stage 1 continued",
         "ICA one-step",
         "ICA midpoint",
+        "ICA one-step, teacher beside it",
         "emoji adapter",
     ]
 
