@@ -79,7 +79,7 @@ def test_the_rows_of_the_ablation_are_those_of_its_issue() -> None:
 
 @pytest.mark.slow
 def test_the_benchmarks_run_with_untrained_judges(tmp_path: Path) -> None:
-    """The drivers of ablation and preflight; figures of judges that know nothing are not looked at."""
+    """The drivers of the tables; figures of judges that know nothing are not looked at."""
     for file in packaged_part("card.json").parent.iterdir():
         if file.name != "judges":
             (tmp_path / "micro").mkdir(exist_ok=True)
@@ -91,6 +91,7 @@ def test_the_benchmarks_run_with_untrained_judges(tmp_path: Path) -> None:
     for name, files in {
         "ablation": ["--out", "a.json", "--report", "a.html", "--keep", "kept"],
         "preflight": ["--adapter", "micro", "--out", "."],
+        "community": ["--out", "."],
     }.items():
         done = subprocess.run(
             [sys.executable, str(root / "benchmarks" / f"{name}.py"), *sizes, *files],

@@ -1,7 +1,9 @@
 """The examples and the README's own lines run as they stand, and make what they promise."""
 
+import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +64,12 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
     assert len(blocks) == 1
     code = blocks[0].replace("num_inference_steps=25", "num_inference_steps=3")
     run(tmp_path, "-c", code + "\nassert image.size == (64, 64), image.size\n")
+
+
+def test_the_readme_shows_the_table_that_was_measured() -> None:
+    markdown = runpy.run_path(str(ROOT / "benchmarks" / "markdown.py"))
+    result = json.loads((ROOT / "benchmarks" / "results" / "ablation.json").read_text())
+    text = (ROOT / "README.md").read_text()
+    assert markdown["with_block"](text, markdown["short"](result)) == text
+    with pytest.raises(ValueError, match="ablation"):
+        markdown["with_block"]("no mark", "")

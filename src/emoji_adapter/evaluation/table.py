@@ -95,15 +95,15 @@ def versus_lines(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[s
     return ["", "less", *(VERSUS[key] for key in keys)], lines
 
 
-def cell_text(row: dict[str, Any], column: Column) -> str:
+def cell_text(row: dict[str, Any], column: Column, digits: int = 3) -> str:
     """A figure as text, with its interval in brackets where the column has one; empty when not measured."""
     value = _at(row, column.path)
     if value is None:
         return ""
     bounds = _at(row, column.interval) if column.interval else None
     if bounds is None or None in bounds:
-        return f"{value:.3f}"
-    return f"{value:.3f} [{bounds[0]:.2f}, {bounds[1]:.2f}]"
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{bounds[0]:.2f}, {bounds[1]:.2f}]"
 
 
 def error_text(group: dict[str, Any], key: str) -> str:
