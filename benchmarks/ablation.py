@@ -1,10 +1,10 @@
 """The ablation from shipped weights, without training: `python benchmarks/ablation.py`, or `make ablation`.
 
 Reads the rows of `benchmarks/ablation.yaml` and writes `benchmarks/results/ablation.json`, in the form of
-`emoji-adapter evaluate`, the same as Markdown, and a report with pictures. Rows without weights are listed as
-missing. What is drawn is kept in --keep: a run that was interrupted goes on where it stopped. On a CPU every
-core draws rows of its own, which is faster than all cores on one picture; at last one process reads what all
-have kept.
+`emoji-adapter evaluate`, the same as Markdown, a picture of the method's steps, and a report with many more.
+Rows without weights are listed as missing. What is drawn is kept in --keep: an interrupted run goes on
+where it stopped. On a CPU every core draws rows of its own, which is faster than all cores on one picture; at
+last one process reads what all have kept.
 """
 
 import argparse
@@ -16,8 +16,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from markdown import markdown
+from PIL import Image
 from record import RESULTS, commit, machine
 
 from emoji_adapter.cli.evaluate import score_micro, table_plan
@@ -25,8 +27,22 @@ from emoji_adapter.cli.table import library_versions, show
 from emoji_adapter.config import GUIDANCE
 from emoji_adapter.data.workers import usable_cores
 from emoji_adapter.evaluation.comparison import assemble
+from emoji_adapter.evaluation.grid import grid
+from emoji_adapter.evaluation.judged import Judged
 from emoji_adapter.evaluation.plan import ORACLE, TablePlan
 from emoji_adapter.evaluation.runner import Settings
+
+LADDER = {
+    "identity only": "identity only",
+    "base": "base",
+    "layers": "base + layers",
+    "IDI": "IDI round 2",
+    "ICA": "ICA one-step",
+    "teacher": "ICA one-step, teacher beside it",
+    "feedback": "emoji adapter",
+    "drawn": "oracle",
+}
+"""The rows of the picture, by the words above them."""
 
 
 def main() -> None:
@@ -41,7 +57,7 @@ def main() -> None:
     parser.add_argument("--identities", type=int, default=24)
     parser.add_argument("--expressions", type=int, default=12)
     parser.add_argument("--styles", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--processes", type=int, default=usable_cores(), help="that draw at a time, on a CPU")
@@ -75,6 +91,16 @@ def main() -> None:
     result = assemble(judged, protocol, errors)
     show(result, judged, options.out, options.report)
     options.out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+    ladder(judged).save(options.out.with_suffix(".png"))
+
+
+def ladder(judged: Judged, count: int = 8) -> Image.Image:
+    """Some cells, evenly spaced, in the rows of `LADDER` that were drawn."""
+    drawn = {row.name: row for row in judged.rows}
+    rows = {title: drawn[name] for title, name in LADDER.items() if name in drawn}
+    cells = np.linspace(0, len(judged.cells) - 1, count).astype(int)
+    lines = [[*judged.inputs[cell], *(row.images[cell] for row in rows.values())] for cell in cells]
+    return grid(lines, ["identity", "expression", *rows], tile=96)
 
 
 def share(plan: TablePlan, part: int, processes: int) -> TablePlan:
