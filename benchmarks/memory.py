@@ -219,12 +219,12 @@ def forward(unet: Any, adapter: EmojiAdapter) -> tuple[Kept, int]:
     unet.enable_gradient_checkpointing(kept.block)
     config, width = unet.config, unet.config.cross_attention_dim
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        x_t = torch.empty(1, 4, config.sample_size, config.sample_size, dtype=torch.bfloat16)
-        text = torch.empty(1, TEXT_TOKENS, width, dtype=torch.bfloat16)
+        x_t = torch.empty(1, 4, config.sample_size, config.sample_size, dtype=unet.dtype)
+        text = torch.empty(1, TEXT_TOKENS, width, dtype=unet.dtype)
         added = None
         if config.addition_embed_type == "text_time":
-            added = {"text_embeds": torch.empty(1, 1280, dtype=torch.bfloat16)}
-            added["time_ids"] = torch.empty(1, 6, dtype=torch.bfloat16)
+            added = {"text_embeds": torch.empty(1, 1280, dtype=unet.dtype)}
+            added["time_ids"] = torch.empty(1, 6, dtype=unet.dtype)
         with torch.autograd.graph.saved_tensors_hooks(kept.note, lambda tensor: tensor):
             told = adapter(
                 adapter.identity_tokens_of(torch.empty(1, 512)),
