@@ -55,6 +55,8 @@ def measured(*, checkpointing: bool) -> dict[str, float]:
     size = unet.config.sample_size
     inputs = torch.randn(1, 4, size, size), torch.tensor([500])
     text = torch.randn(1, memory.TEXT_TOKENS, unet.config.cross_attention_dim)
+    with torch.no_grad():  # what the convolutions' library keeps for itself is no part of it
+        unet(*inputs, text)
     gc.collect()
     before = resident()
     forget_highest()
