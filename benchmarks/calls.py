@@ -1,6 +1,6 @@
 """What dual control adds to a call of the U-Net at the true sizes, on the clock.
 
-    python benchmarks/calls.py                              # SD1.5, 512 pixels: 4 GB, ten minutes of 2 cores
+    python benchmarks/calls.py                              # SD1.5, 512 pixels: 4 GB, four minutes of 2 cores
     python benchmarks/calls.py --family sdxl --pixels 512   # 11 GB
 
 Random weights in the true configuration, the family's default adapter, one picture under guidance (batch 2).

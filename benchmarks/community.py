@@ -19,6 +19,7 @@ from record import RESULTS, record
 from emoji_adapter.cli.evaluate import score_micro
 from emoji_adapter.config import packaged_weights
 from emoji_adapter.evaluation.comparison import difference, ratio
+from emoji_adapter.evaluation.grid import grid
 from emoji_adapter.evaluation.judged import Judged, Row
 from emoji_adapter.evaluation.plan import RowPlan, TablePlan
 from emoji_adapter.evaluation.runner import Settings
@@ -134,19 +135,13 @@ def paper_distance(row: Row) -> np.ndarray:
 def picture(judged: Judged, count: int = 10) -> Image.Image:
     """Photo and template above, the adapter's pictures on both checkpoints below."""
     chosen = np.linspace(0, len(judged.cells) - 1, count).astype(int)
-    rows = [[judged.inputs[cell][side] for cell in chosen] for side in (0, 1)]
-    rows += [
-        [judged.row(name).images[cell] for cell in chosen]
-        for name in ("emoji adapter", "plain, community", "emoji adapter, community")
-    ]
-    tile = 128
-    sheet = Image.new("RGB", (tile * count, tile * len(rows)), "white")
-    for y, row in enumerate(rows):
-        for x, image in enumerate(row):
-            sheet.paste(
-                image.convert("RGB").resize((tile, tile), Image.Resampling.LANCZOS), (tile * x, tile * y)
-            )
-    return sheet
+    rows = {
+        name: [judged.inputs[cell][side] for cell in chosen]
+        for side, name in enumerate(("identity", "expression"))
+    }
+    for name in ("emoji adapter", "plain, community", "emoji adapter, community"):
+        rows[name] = [judged.row(name).images[cell] for cell in chosen]
+    return grid(list(rows.values()), rows=list(rows))
 
 
 if __name__ == "__main__":

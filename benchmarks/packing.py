@@ -39,11 +39,12 @@ def pack(adapters: dict[str, Path], folder: Path, taught: Sequence[str] = ()) ->
     """
     first, *_ = adapters
     base = EmojiAdapter.from_pretrained(adapters[first]).state_dict()
+    known: dict[str, Tensor] = {}
     for name, place in adapters.items():
         model = EmojiAdapter.from_pretrained(place)
-        weights, known = model.state_dict(), {}
+        weights = model.state_dict()
         if name != first:
-            known = restored(folder / f"{first}.safetensors")
+            known = known or restored(folder / f"{first}.safetensors")
             weights = {key: value for key, value in weights.items() if not same(value, base.get(key))}
             if name not in taught:
                 model.register_to_config(blendshapes=None)

@@ -48,8 +48,12 @@ def test_example_runs(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_demo_makes_a_portrait_and_a_grid(tmp_path: Path) -> None:
     run(tmp_path, str(ROOT / "examples" / "demo.py"), "--out", "out", "--steps", "4")
-    assert Image.open(tmp_path / "out" / "grid.png").size == (5 * 164 - 4, 5 * 164 - 4)
-    assert Image.open(tmp_path / "out" / "portrait.png").size == (512, 512)
+    with (
+        Image.open(tmp_path / "out" / "grid.png") as grid,
+        Image.open(tmp_path / "out" / "portrait.png") as portrait,
+    ):
+        assert grid.size == (5 * 164 - 4, 5 * 164 - 4)
+        assert portrait.size == (512, 512)
 
 
 def test_examples_and_readme_show_the_guidance_that_is_the_default() -> None:
