@@ -4,6 +4,11 @@ One picture under guidance (batch 2), 512 pixels for SD1.5 and 1024 for SDXL. At
 operation, as the fused kernels do it; views count as none. FLOPs are those of products and attention (2 for a
 multiply-add).
 
+`dispatched` holds the operations without any rule for attention, as two devices dispatch them, with and
+without views: `cpu`, where attention is one operation, `aten::_scaled_dot_product_flash_attention_for_cpu`
+(counted on fake tensors, which take the ways of the device that they stand for), and `meta`, which has no
+kernel of attention and dispatches its formula, five operations in float32.
+
 The stock way is diffusers' `IPAdapterAttnProcessor2_0` with two adapters: FaceID for the person and Plus for
 the picture of the expression, in the sizes of the published files. What it projects, it projects in every
 call of the U-Net; ours does so once for all steps ("once").
@@ -22,6 +27,7 @@ from diffusers.models.embeddings import (
     IPAdapterPlusImageProjection,
     MultiIPAdapterImageProjection,
 )
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -60,14 +66,35 @@ class Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        if not func.is_view and func.name().split(".")[0] not in NO_WORK:
-            self.operations += 1
+        self.operations += does_work(func)
         if func._overloadpacket in flop_registry:
             self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=made)
         return made
 
     def figures(self) -> dict[str, int]:
         return {"operations": self.operations, "flops": self.flops}
+
+
+class Dispatched(TorchDispatchMode):
+    """Operations as they are dispatched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = self.with_views = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == "aten":  # not where fake tensors are asked for their device
+            self.operations += does_work(func)
+            self.with_views += 1
+        return func(*args, **(kwargs or {}))
+
+    def figures(self) -> dict[str, int]:
+        return {"operations": self.operations, "with_views": self.with_views}
+
+
+def does_work(func: Any) -> bool:
+    """Whether an operation is more than a view or an allocation."""
+    return not func.is_view and func.name().split(".")[0] not in NO_WORK
 
 
 class OneAttention(TorchFunctionMode):
@@ -94,27 +121,53 @@ def count_families() -> dict[str, Any]:
     for family in CONFIGS:
         with torch.device("meta"), torch.no_grad():
             figures[family] = count_family(family)
-        for name, value in figures[family]["ratio"].items():
+        figures[family]["dispatched"] = count_dispatched(family)
+        for name, value in ratios(figures[family]).items():
             print(f"{family}: {name} of ours over stock's: {value:.3f} (bar {BAR})")
     return figures
 
 
-def count_family(family: str) -> dict[str, Any]:
+def ratios(figures: dict[str, Any]) -> dict[str, float]:
+    """All ratios of a family by name."""
+    dispatched = {
+        f"{name}, dispatched on {device}": value
+        for device, found in figures["dispatched"].items()
+        for name, value in found["ratio"].items()
+    }
+    return figures["ratio"] | dispatched
+
+
+def count_dispatched(family: str) -> dict[str, Any]:
+    """Operations of a family as they are dispatched on a CPU and on the meta device."""
+    figures = {}
+    for device, world in (("cpu", FakeTensorMode()), ("meta", torch.device("meta"))):
+        with world, torch.no_grad():
+            figures[device] = count_family(family, Dispatched)
+            figures[device].pop("layers")
+    return figures
+
+
+def count_family(family: str, counter: type[Counter] | type[Dispatched] = Counter) -> dict[str, Any]:
     """Plain figures, what either way adds, and the ratio."""
     unet = UNet2DConditionModel(**CONFIGS[family]).eval()
-    plain = counted(lambda: call(unet))
+    return count_ways(unet, family, counter)
+
+
+def count_ways(unet: Any, family: str, counter: type[Counter] | type[Dispatched]) -> dict[str, Any]:
+    """The same of a U-Net with the stock files of a family."""
+    plain = counted(lambda: call(unet), counter)
     adapter = EmojiAdapter.for_unet(unet).eval()
     adapter.attach(unet)
-    once = Counter()
+    once = counter()
     with once:
         kv = adapter(
             adapter.identity_tokens_of(torch.empty(1, 512)),
             adapter.expression_tokens_of(torch.empty(1, PATCHES, FEATURES)),
         )
-    ours = extra(counted(lambda: call(unet, cross_attention_kwargs={CARRIER: kv})), plain)
+    ours = extra(counted(lambda: call(unet, cross_attention_kwargs={CARRIER: kv}), counter), plain)
     adapter.detach(unet)
     embeds = make_stock(unet, family)
-    stock = extra(counted(lambda: call(unet, image_embeds=embeds)), plain)
+    stock = extra(counted(lambda: call(unet, image_embeds=embeds), counter), plain)
     return {
         "layers": {branch: len(adapter.config[f"{branch}_layers"]) for branch in TOKENS},
         "plain": plain,
@@ -125,11 +178,11 @@ def count_family(family: str) -> dict[str, Any]:
     }
 
 
-def counted(run: Callable[[], Any]) -> dict[str, int]:
+def counted(run: Callable[[], Any], counter: type[Counter] | type[Dispatched]) -> dict[str, int]:
     """Figures of one run."""
-    with Counter() as counter:
+    with counter() as found:
         run()
-    return counter.figures()
+    return found.figures()
 
 
 def extra(figures: dict[str, int], plain: dict[str, int]) -> dict[str, int]:

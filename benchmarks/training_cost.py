@@ -3,8 +3,9 @@
     python benchmarks/training_cost.py --data runs/prepared --adapter runs/expression/adapter
 
 The ways take turns in one process, in turning order; ratios are of medians, 95 % bootstrap over rounds (see
-`overhead.py`). `bare` is one forward and backward pass of the U-Net towards given keys and values, on rows
-that are there already: no sampling, encoding, projection, clipping, optimiser or average. `ica` has the terms
+`overhead.py`). `bare` is one forward and backward pass of the same frozen U-Net with the same trainable
+tensors, on rows and features that are there already: no sampling, encoding, clipping, optimiser or average.
+`network` leaves the trainable tensors out, too: gradients end in given keys and values. `ica` has the terms
 of the recipe `micro_ica`, with the estimator that is asked for.
 """
 
@@ -51,7 +52,7 @@ def main() -> None:
         name: open_session(changed(config, options), data, options.device) for name, config in recipes.items()
     }
     calls: dict[str, Callable[[], Any]] = {name: stepping(session) for name, session in sessions.items()}
-    calls["bare"] = bare(sessions["stage_1"], options.batch)
+    calls |= bare(sessions["stage_1"], options.batch)
     wall, cpu = interleaved(calls, options.rounds)
     figures: dict[str, Any] = {
         "batch": options.batch,
@@ -59,7 +60,7 @@ def main() -> None:
         "estimator": options.estimator,
         "ica": dataclasses.asdict(sessions["ica"].config.ica),
     }
-    for over, under in (("ica", "stage_1"), ("stage_1", "bare"), ("ica", "bare")):
+    for over, under in (("ica", "stage_1"), ("stage_1", "bare"), ("ica", "bare"), ("stage_1", "network")):
         figures[f"{over} / {under}"] = ratio(wall[over], wall[under])
         figures[f"{over} / {under}, processor time"] = ratio(cpu[over], cpu[under])
     print(machine())
@@ -83,8 +84,8 @@ def stepping(session: Session) -> Callable[[], None]:
     return call
 
 
-def bare(session: Session, batch: int) -> Callable[[], None]:
-    """A forward and backward pass of the U-Net, one a call."""
+def bare(session: Session, batch: int) -> dict[str, Callable[[], None]]:
+    """A forward and backward pass of the U-Net, one a call: to what trains, and to given keys and values."""
     models, device = session.models, session.device
     rows = session.data.sample(batch, seeded(session.rows_generator, 1)).to(device)
     draw = StepDraw(seeded(Generator(device), 2), (2,))
@@ -94,7 +95,7 @@ def bare(session: Session, batch: int) -> Callable[[], None]:
             session.config, models.expression_encoder, rows, draw, (kept, kept, kept)
         )
         made = models.conditioner(told)
-    keys_values = {
+    given = {
         layer: LayerKV(*(None if part is None else part.clone().requires_grad_() for part in parts))
         for layer, parts in made.items()
     }
@@ -103,15 +104,24 @@ def bare(session: Session, batch: int) -> Callable[[], None]:
     t = models.diffusion.timesteps(batch, draw.generator)
     x_t = models.diffusion.noisy(x_0, eps, t)
 
-    def call() -> None:
+    def passes(keys_values: dict[str, LayerKV]) -> None:
         predicted = predict(models, x_t, t, told.text, keys_values, told.pooled)
         (predicted.float() - eps).square().mean().backward()
-        for parts in keys_values.values():
+
+    def with_trained() -> None:
+        with session.autocast():
+            passes(models.conditioner(told))
+        for parameter in session.state.parameters.values():
+            parameter.grad = None
+
+    def alone() -> None:
+        passes(given)
+        for parts in given.values():
             for part in parts:
                 if part is not None:
                     part.grad = None
 
-    return call
+    return {"bare": with_trained, "network": alone}
 
 
 if __name__ == "__main__":

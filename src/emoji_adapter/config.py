@@ -18,7 +18,8 @@ WEIGHTS_VARIABLE = "EMOJI_ADAPTER_WEIGHTS"
 """Environment variable that names another root of the packaged weights (the folder that holds `micro`)."""
 
 GUIDANCE = 1.4
-"""Classifier-free guidance where nobody names another; chosen with the embedded weights."""
+"""Classifier-free guidance of the micro-world, chosen with the embedded weights; for other checkpoints see
+`pipelines.guidance`."""
 
 T = TypeVar("T")
 

@@ -55,6 +55,7 @@ def test_files_become_an_adapter_and_come_out_as_they_went_in(
         (["--adapter", "micro", "--identity", "x"], "or --adapter to export one"),
         (["--identity", "x.bin"], "x.bin"),
         (["--adapter", "micro"], "Name the checkpoint that it is for"),
+        (["--adapter", "micro", "--checkpoint", "micro"], "the code of a teacher ('micro')"),
         (["--adapter", "micro", "--dtype", "int8"], "--dtype must be one of"),
         (["--identity", "x.safetensors", "--checkpoint", "/nowhere/at/all"], "nowhere"),
     ],
@@ -67,3 +68,9 @@ def test_what_cannot_be_converted_is_told_in_one_line(
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_embedded_adapter_goes_out_without_its_code_if_asked_for(tmp_path: Path) -> None:
+    words = ["--adapter", "micro", "--checkpoint", "micro", "--features-only", "--out", str(tmp_path)]
+    assert main(["convert", *words]) == 0
+    assert "image_proj.latents" in load_file(tmp_path / "expression.safetensors")

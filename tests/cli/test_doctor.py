@@ -1,11 +1,13 @@
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
 from emoji_adapter.cli import main
-from emoji_adapter.cli.doctor import PARTS, face_packs, providers, weights
+from emoji_adapter.cli.doctor import PARTS, face_packs, lone_networks, providers, weights
 from emoji_adapter.config import WEIGHTS_VARIABLE
+from emoji_adapter.faces.packs import PHOTO_PACKS, PhotoPack
 
 
 def test_missing_weights_are_named_with_the_command_that_makes_them(
@@ -66,6 +68,23 @@ def test_own_packs_are_listed_with_their_licence_files(
     assert (mine.what, yours.what) == ("own face pack mine", "own face pack yours")
     assert mine.state.endswith("mine/LICENSE")
     assert "no LICENSE file" in yours.state
+
+
+def test_swappers_and_second_recognisers_are_listed_with_their_licences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert lone_networks() == []
+    (tmp_path / ".insightface" / "models").mkdir(parents=True)
+    for name in ("inswapper_128", "mine", "renamed"):
+        (tmp_path / ".insightface" / "models" / f"{name}.onnx").write_text(name)
+    known = PhotoPack("antelopev2", hashlib.sha256(b"renamed").hexdigest(), 361)
+    monkeypatch.setitem(PHOTO_PACKS, "antelopev2", known)
+    swapper, mine, renamed = lone_networks()
+    assert swapper.what == "face network inswapper_128.onnx"
+    assert swapper.state.endswith("licence: non-commercial research only (insightface)")
+    assert mine.state.endswith("licence: its authors' own: ask them")
+    assert renamed.state.endswith("licence: non-commercial research only (insightface)")
 
 
 def test_where_face_networks_run_is_told() -> None:

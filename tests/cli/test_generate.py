@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import original_layout
+import tiny
+import tiny_families as families
+from emoji_adapter.checkpoints.format import save_adapter
 from emoji_adapter.cli import main
 from emoji_adapter.cli.generate import face_policy
 from emoji_adapter.cli.output import check_output, numbered, write_pictures, write_text
 from emoji_adapter.errors import InputError
 from emoji_adapter.microworld.drawing import draw
 from emoji_adapter.microworld.splits import pictures
+from loopback_hub import LoopbackHub
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +60,50 @@ def test_one_branch_alone(faces: tuple[Path, Path], tmp_path: Path) -> None:
     assert out.is_file()
 
 
+@pytest.fixture(scope="module")
+def community(faces: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Words of a portrait by a tiny checkpoint in a single file, and last the folder of the rest."""
+    folder = tmp_path_factory.mktemp("community")
+    kind = families.kind_of("SD", "text-to-image")
+    pipe = families.pipeline(kind.stock, kind.family, kind.task)
+    pipe.save_pretrained(folder / "rest")
+    file = original_layout.write(pipe, folder / "model.safetensors")
+    save_adapter(tiny.adapter(tiny.unet(), identity_encoder="micro"), folder / "adapter")
+    there = {"--checkpoint": file, "--adapter": folder / "adapter", "--identity": faces[0], "--prompt": "x"}
+    words = [str(word) for pair in there.items() for word in pair]
+    return ["generate", "--device", "cpu", "--steps", "2", *words, "--config", str(folder / "rest")]
+
+
+def test_a_single_file_is_drawn_with_diffusers_guidance_in_the_format_asked_for(
+    community: list[str], tmp_path: Path
+) -> None:
+    flags = {"own": [], "7.5": ["--guidance", "7.5"], "half": ["--dtype", "bfloat16"]}
+    made = {}
+    for name, more in flags.items():
+        assert main([*community, "--out", str(tmp_path / f"{name}.png"), *more]) == 0
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            made[name] = np.asarray(picture, float)
+    assert np.array_equal(made["own"], made["7.5"])
+    assert 0 < np.abs(made["own"] - made["half"]).mean() < 20
+
+
+def test_a_single_file_without_its_rest_says_what_to_pass(
+    community: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with LoopbackHub() as hub:
+        hub.connect(monkeypatch, tmp_path)
+        assert main([*community[:-2], "--out", str(tmp_path / "p.png")]) == 2
+    assert "--config FOLDER" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--dtype", "int8"], "--dtype must be float32 or float16 or bfloat16, got 'int8'"),
+        (["--checkpoint", "gone.safetensors"], "neither a file nor a link"),
         (["--expression-scale", "nan"], "--expression-scale must be a finite number"),
         (["--guidance", "inf"], "--guidance must be a finite number"),
         (["--face", "prettiest"], "--face must be largest, raise or"),

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from emoji_adapter.config import packaged_weights
+from emoji_adapter.config import packaged_weights, read_yaml
 from emoji_adapter.microworld.build import STAGES
 
 WEIGHTS = packaged_weights() / "micro"
@@ -26,3 +26,9 @@ def test_the_card_tells_of_every_stage() -> None:
     assert set(card["stages"]) == set(STAGES)
     for stage in card["stages"].values():
         assert {"recipe", "seed", "steps", "date", "machine", "batch"} <= set(stage)
+
+
+def test_every_adapter_of_the_ablation_is_there_packed() -> None:
+    rows = read_yaml(Path(__file__).parents[2] / "benchmarks" / "ablation.yaml")["rows"]
+    wanted = {Path(row["adapter"]).name for row in rows if row.get("adapter", "micro") != "micro"}
+    assert {path.stem for path in (WEIGHTS.parent / "ablation").glob("*.safetensors")} == wanted

@@ -92,6 +92,17 @@ def test_the_table_has_a_line_for_each_row_and_leaves_out_what_was_not_measured(
     assert {r.dataset_type for r in eval_results(table)} == {"emoji-adapter-acceptance"}
 
 
+def test_who_judged_is_said_as_the_table_says_it():
+    rows = [{"name": "adapter", "n": 2, "id": {"mean": 0.5}}]
+    photographs = "By `emoji-adapter accept` on photographs of the publisher's choice, judges `buffalo_s`"
+    for judges, said in (
+        ("micro", "By `emoji-adapter evaluate`, judges `micro`, which no adapter was trained with; 95 %"),
+        ("buffalo_s", f"{photographs}, of which the recogniser is none that the adapter listens to"),
+    ):
+        table = read_evaluation({"protocol": {"judges": judges}, "rows": rows})
+        assert said in model_card(config(), "org/name", "org/base", table).text
+
+
 @pytest.mark.parametrize("content", ["[]", '{"rows": []}', '{"protocol": {}, "rows": [{"name": "x"}]}'])
 def test_what_is_no_table_is_refused(tmp_path, content):
     (tmp_path / "scores.json").write_text(content)

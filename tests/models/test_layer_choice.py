@@ -1,11 +1,11 @@
-"""An adapter cut down to some layers of its expression branch, and one with parts begun anew."""
+"""An adapter cut to some layers of its expression branch, one with parts begun anew, one made compound."""
 
 import pytest
 import torch
 
 import tiny
 from emoji_adapter.errors import InputError
-from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh
+from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh, with_second_recogniser
 from emoji_adapter.models.parts import is_adapter_parameter
 
 
@@ -87,3 +87,20 @@ def test_some_parts_begin_anew_and_all_others_are_kept(unet, part):
 def test_a_part_that_does_not_exist_is_refused(unet):
     with pytest.raises(InputError, match=r"called 'resampler'. Known: identity, expression, identity_proj"):
         with_fresh(tiny.adapter(unet), unet, ["resampler"])
+
+
+def test_an_adapter_gets_a_second_recogniser_and_keeps_all_that_it_has(unet):
+    of_one = tiny.adapter(unet, recipe="before")
+    of_two = with_second_recogniser(of_one, unet, "other")
+    before, after = of_one.state_dict(), of_two.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    new = {name for name in after if name not in before}
+    assert new
+    assert all(name.startswith("second_identity_projection.") for name in new)
+    changed = {
+        key for key, value in of_two.config.items() if not key.startswith("_") and of_one.config[key] != value
+    }
+    assert changed == {"second_recogniser"}
+    assert of_two.identity_tokens_of(torch.cat([tiny.identities(1), tiny.identities(1)], 1)).shape[1] == (
+        2 * of_one.identity_tokens_of(tiny.identities(1)).shape[1]
+    )

@@ -119,7 +119,7 @@ def test_xformers(draw, monkeypatch, first):
 
 
 def test_blocks_compiled_one_by_one(draw, monkeypatch):
-    """One graph a block, however low dynamo's limit is, and none for another scale or face."""
+    """One graph a block, however low dynamo's limit is, none for another scale or face, one without faces."""
     tiny.without_shape_checks(monkeypatch, attention)
     graphs, count = tiny.counted_graphs()
     pipe = ours(unet=tiny.unet(**FEW_BLOCKS))
@@ -134,6 +134,9 @@ def test_blocks_compiled_one_by_one(draw, monkeypatch):
         other = {"identity_embeds": tiny.identities(1, 7), "expression_embeds": tiny.expressions(1, 8)}
         assert not torch.equal(draw(pipe, num_inference_steps=1, **other), found)
         assert len(graphs) == made
+        for _ in range(2):
+            draw(pipe, num_inference_steps=1)
+            assert len(graphs) == 2 * made
 
 
 @pytest.mark.slow

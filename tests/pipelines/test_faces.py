@@ -142,3 +142,44 @@ def test_the_teacher_that_the_adapter_names_reads_the_picture_too():
     assert torch.equal(embeds[:-1], alone)
     assert 0.3 < embeds[-1, :52].max() <= 1
     assert not embeds[-1, 52:].any()
+
+
+HERE, THERE = torch.device("cpu"), torch.device("cpu", 0)
+"""Two names of the CPU: unlike for what moves networks, alike for what computes."""
+
+
+class Recorded(ExpressionEncoder):
+    """Writes down where it was sent, and where it was when it worked."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.place, self.seen = HERE, []
+
+    @property
+    def device(self):
+        return self.place
+
+    def to(self, device):
+        self.place = device
+        self.seen.append(("sent", device))
+        return super().to(device)
+
+    def hidden(self, pixels):
+        self.seen.append(("works", self.place))
+        return super().hidden(pixels)
+
+
+@pytest.mark.parametrize(
+    ("ask", "role"),
+    [("encode_expression", "expression_encoder"), ("encode_identity_features", "features_encoder")],
+)
+def test_an_image_encoder_is_on_the_device_of_the_call_only_while_it_encodes(pipe, tmp_path, ask, role):
+    encoder = Recorded.from_pretrained(tower(tmp_path))
+    encoders = FaceEncoders(
+        dict(pipe.emoji_adapter.config), analyzer=FaceAnalyzer("micro"), **{role: encoder}
+    )
+    pipe.face_encoders = encoders
+    picture = Path(__file__).parents[2] / "examples" / "assets" / "expression_1.png"
+    with pipe._on_device(THERE):
+        getattr(pipe, ask)(picture)
+    assert encoder.seen == [("sent", THERE), ("works", THERE), ("sent", HERE)]

@@ -12,6 +12,7 @@ import tiny
 import tiny_families as families
 from emoji_adapter.errors import InputError, WeightsFormatError, WeightsNotFoundError
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
+from emoji_adapter.pipelines.opening import open_pipeline
 from tiny_families import KINDS, NAMES, both, draw
 
 
@@ -42,6 +43,20 @@ def test_every_family_and_task_from_one_file(kind, on_disk):
     assert torch.equal(draw(pipe, kind.task), plain)
     pipe.load_emoji_adapter(tiny.adapter(pipe.unet))
     assert (draw(pipe, kind.task, **both()) - plain).abs().max() > 1e-3
+
+
+def test_any_checkpoint_is_opened_by_its_name(on_disk, tmp_path):
+    file, folder = on_disk["SD"]
+    for name, config in ((str(file), str(folder)), (str(tiny.checkpoint(tmp_path / "sd.safetensors")), None)):
+        pipe = open_pipeline(name, config=config, dtype=torch.bfloat16)
+        assert (type(pipe).__name__, pipe.unet.dtype) == ("EmojiDiffSDPipeline", torch.bfloat16)
+    link = "https://huggingface.co/o/n/resolve/main/x.safetensors?download=true"
+    for name, message in (("gone.safetensors", "neither a file nor a link"), (link, "of 'o/n' is not in")):
+        with pytest.raises(WeightsNotFoundError, match=message):
+            open_pipeline(name, local_files_only=True, cache_dir=str(tmp_path))
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    with pytest.raises(WeightsFormatError, match="is a pickle"):
+        open_pipeline(str(tmp_path / "model.ckpt"))
 
 
 def test_half_precision_in_the_file_is_single_precision_in_memory_unless_told(tmp_path, on_disk):

@@ -87,6 +87,20 @@ def test_the_expression_learns_beside_the_whole_identity(compound, of_two, tmp_p
         open_session(compound(start=str(tmp_path)), dataclasses.replace(of_two, meta=plain(of_two)), "cpu")
 
 
+def test_an_adapter_of_one_recogniser_gets_the_second_where_a_run_starts_from_it(
+    settings, compound, data, of_two, tmp_path
+):
+    before = open_session(settings(), data, "cpu").state.adapter
+    before.save_pretrained(tmp_path)
+    after = open_session(compound(start=str(tmp_path)), of_two, "cpu").state.adapter
+    assert after.config["second_recogniser"] == "micro"
+    kept = before.state_dict()
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in after.state_dict().items() if name in kept)
+    after.save_pretrained(tmp_path / "two")
+    same = open_session(compound(start=str(tmp_path / "two")), of_two, "cpu").state.adapter
+    assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in after.state_dict().items())
+
+
 def plain(data):
     return dataclasses.replace(data.meta, second_recogniser=None)
 

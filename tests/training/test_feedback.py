@@ -12,7 +12,7 @@ from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.training.config import DropConfig, FeedbackConfig
 from emoji_adapter.training.draws import StepDraw, seeded
-from emoji_adapter.training.feedback import Sampler, with_others_templates
+from emoji_adapter.training.feedback import Sampler, divergence, with_others_templates
 from emoji_adapter.training.losses import Diffusion
 from emoji_adapter.training.session import open_session
 from emoji_adapter.types import Face
@@ -54,6 +54,22 @@ def loss_rows(session, number=0):
     return session.stage.loss(
         session.models, rows, StepDraw(seeded(torch.Generator(), 6, number), (5, number))
     )
+
+
+@pytest.mark.parametrize("sure", [-9.0, 0.0, 9.0])
+@pytest.mark.parametrize("wanted", [0.0, 0.3, 1.0])
+def test_a_sure_teacher_is_heard_as_well_as_an_unsure_one(sure, wanted):
+    before_the_sigmoid = torch.tensor(sure, requires_grad=True)
+    read = before_the_sigmoid.sigmoid()
+    divergence(read, torch.tensor(wanted)).backward()
+    torch.testing.assert_close(before_the_sigmoid.grad, read.detach() - wanted, atol=1e-3, rtol=0)
+
+
+def test_the_divergence_is_0_where_both_agree_and_finite_where_they_cannot_differ_more():
+    read, wanted = torch.tensor([0.0, 0.4, 1.0, 0.5, 0.0]), torch.tensor([0.0, 0.4, 1.0, 0.2, 1.0])
+    found = divergence(read, wanted)
+    assert found[:3].abs().max() < 1e-6
+    assert 0 < found[3] < found[4] < 20
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 2.5])

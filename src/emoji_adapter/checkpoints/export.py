@@ -30,6 +30,7 @@ def save_ip_adapters(
     *,
     unet: UNet2DConditionModel | None = None,
     dtype: torch.dtype | None = None,
+    features_only: bool = False,
 ) -> list[Path]:
     """Writes `identity.safetensors` and `expression.safetensors`, of the branches that there are.
 
@@ -40,6 +41,7 @@ def save_ip_adapters(
         folder: made if missing.
         unet: whose layers are meant; needed for other U-Nets than those of SD1.5, SD2 and SDXL.
         dtype: number format of the files; that of the adapter unless told.
+        features_only: of a compound expression the part that stock code can read, see `stock_branches`.
 
     Returns:
         The files.
@@ -55,10 +57,11 @@ def save_ip_adapters(
             f"The adapter acts in {missing[0]!r}, which the U-Net does not have. Name the checkpoint that it "
             "was made for."
         )
+    branches = stock_branches(adapter, layers, features_only=features_only)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for branch, weights in stock_branches(adapter, layers).items():
+    for branch, weights in branches.items():
         name = f"{branch}-plusv2" if branch == "identity" and adapter.config["identity_shortcut"] else branch
         if branch == "identity":
             weights = for_comfy(weights)

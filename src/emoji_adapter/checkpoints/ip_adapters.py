@@ -36,6 +36,9 @@ CODES = {52: "arkit", 55: "flame"}
 EMBEDDING = 512
 """Length of a recogniser's embedding, by which an identity file is told."""
 
+UNNORMALISED = "unnorm"
+"""In the name of h94's files that read embeddings as the recogniser gives them; their keys do not tell."""
+
 _GROUPS = ("image_proj.", "ip_adapter.")
 _ENCODERS = {
     "identity_encoder": "buffalo_l",
@@ -155,7 +158,8 @@ def from_ip_adapters(
         An adapter that shares the tensors of the files, in their number format.
 
     Raises:
-        AdapterFormatError: unknown, missing or misshapen weights.
+        AdapterFormatError: unknown, missing or misshapen weights; or an identity file that reads embeddings
+            which are not normalised, as its name tells.
         AdapterMismatchError: another family than the U-Net's, or than the other file's.
         InputError: `shortcut` is missing, or means nothing.
     """
@@ -216,6 +220,12 @@ def _known_base(file: IPAdapterFile) -> tuple[tuple[str, int], dict[str, int]]:
 
 
 def _identity(file: IPAdapterFile, layers: list[str], shortcut: bool | None) -> dict[str, Any]:
+    if UNNORMALISED in Path(file.name).name.lower():
+        raise AdapterFormatError(
+            f"{file.name} reads, by its name, recogniser embeddings that are not normalised; the pipeline "
+            "gives them unit length, of which it would make another face. Use a file without "
+            f"{UNNORMALISED!r} in its name, such as ip-adapter-faceid-portrait."
+        )
     plus = file.kind == "FaceID-Plus"
     if plus == (shortcut is None):
         raise InputError(

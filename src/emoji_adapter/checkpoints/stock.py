@@ -4,8 +4,8 @@ The identity branch takes the layout of IP-Adapter-FaceID (or FaceID-Plus), the 
 IP-Adapter Plus, or of FaceID where it reads codes only; branches that were imported come out as they went in.
 diffusers guesses sizes from the tensors (a hidden layer that is a multiple of the input, heads of 64, four
 layers of which the feed-forward part is four times as wide): what is smaller is padded with zeros, which
-changes nothing that is computed. A file has one projection: of an adapter that reads pictures and
-blendshapes, that of pictures goes in.
+changes nothing that is computed. A file has one projection: of an adapter that reads pictures or
+blendshapes, that of pictures goes in; one that reads both at once (compound) is refused unless asked for.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,9 @@ StockWeights = dict[str, dict[str, Tensor]]
 
 
 @torch.no_grad()
-def stock_ip_adapters(adapter: EmojiAdapter, unet: UNet2DConditionModel) -> list[StockWeights]:
+def stock_ip_adapters(
+    adapter: EmojiAdapter, unet: UNet2DConditionModel, *, features_only: bool = False
+) -> list[StockWeights]:
     """Weights of the branches for `load_ip_adapter`, identity first.
 
     Identity embeddings of length 1 `[rows, 1, 512]` and patch features `[rows, 1, patches, dim]` (of an
@@ -41,25 +43,38 @@ def stock_ip_adapters(adapter: EmojiAdapter, unet: UNet2DConditionModel) -> list
     Args:
         adapter: what to write; layers in which a branch does not act get values of zero.
         unet: whose layers are meant.
+        features_only: see `stock_branches`.
 
     Raises:
-        AdapterMismatchError: the identity is compound, or the expression resampler is larger than diffusers
-            takes for granted.
+        AdapterMismatchError: see `stock_branches`.
     """
-    return list(stock_branches(adapter, cross_attention_layers(unet)).values())
+    return list(stock_branches(adapter, cross_attention_layers(unet), features_only=features_only).values())
 
 
 @torch.no_grad()
-def stock_branches(adapter: EmojiAdapter, layers: Mapping[str, int]) -> dict[str, StockWeights]:
+def stock_branches(
+    adapter: EmojiAdapter, layers: Mapping[str, int], *, features_only: bool = False
+) -> dict[str, StockWeights]:
     """Branch -> weights of each branch that an adapter has; see `stock_ip_adapters`.
 
     Args:
         adapter: what to write; tensors that need no change are shared.
         layers: name and width of all cross-attention layers of the U-Net.
+        features_only: of a compound expression (`expression_teacher`) write what reads the patch features,
+            without the tokens of the teacher's code: another adapter, which follows less.
 
     Raises:
-        AdapterMismatchError: a compound identity, or an expression resampler that is too large.
+        AdapterMismatchError: a compound identity, a compound expression without `features_only`, or an
+            expression resampler that is larger than diffusers takes for granted.
     """
+    teacher = adapter.config["expression_teacher"]
+    if teacher is not None and not features_only:
+        raise AdapterMismatchError(
+            "This adapter's expression is compound, of patch features and the code of a teacher "
+            f"({teacher!r}); a stock IP-Adapter reads the features alone, and loses what the adapter learnt "
+            "from the code. Pass features_only=True (--features-only) for that lesser adapter, or train one "
+            "with compound_share 0 to export it whole."
+        )
     if adapter.config["second_recogniser"] is not None:
         raise AdapterMismatchError(
             "This adapter's identity is compound, of two recognisers "

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emoji_adapter.cli.device import DeviceOption, resolve_device
+from emoji_adapter.cli.device import ConfigOption, DeviceOption, DtypeOption, resolve_device, resolve_dtype
 from emoji_adapter.cli.drawing import BatchOption, GuidanceOption, StepsOption, drawing_settings
 from emoji_adapter.errors import InputError, MissingExtraError
 
@@ -16,11 +16,17 @@ PROMPTS = {
 }
 """The styles that EmojiDiff is thought to be scored in; its prompts are not published: our choice."""
 
+ACCEPT_GUIDANCE = 3.0
+"""Classifier-free guidance of all rows, whatever the checkpoint, so that tables can be compared. Our choice,
+unmeasured."""
+
 
 def command(
     people: Annotated[Path, typer.Option(help="Folder of photos, a sub-folder a person.")],
     templates: Annotated[Path, typer.Option(help="Folder of expression pictures, of other people.")],
-    checkpoint: Annotated[str, typer.Option(help="A Stable Diffusion folder or Hub id, or micro.")],
+    checkpoint: Annotated[
+        str, typer.Option(help="A Stable Diffusion folder, .safetensors file or Hub id, or micro.")
+    ],
     adapter: Annotated[str, typer.Option(help="An adapter's folder, file or Hub id, or micro.")],
     judge: Annotated[
         str,
@@ -40,7 +46,7 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     steps: StepsOption = 25,
-    guidance: GuidanceOption = 3.0,
+    guidance: GuidanceOption = ACCEPT_GUIDANCE,
     batch: BatchOption = 4,
     keep: Annotated[
         Path | None, typer.Option(help="Folder that keeps what is drawn: an interrupted table goes on.")
@@ -52,6 +58,8 @@ def command(
         Path | None, typer.Option(help="Write a report with pictures to this .html file.")
     ] = None,
     device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    dtype: DtypeOption = "float32",
 ) -> None:
     """Score an adapter on photographs: identity, expression, leak, prompt, faces found.
 
@@ -64,7 +72,7 @@ def command(
     check_numbers(guidance=guidance)
     check_table_outputs(json_file, report)
     prompts = parse_prompts(prompt or [])
-    where = resolve_device(device)
+    where, number_format = resolve_device(device), resolve_dtype(dtype)
 
     from emoji_adapter.acceptance.benchmark import FolderBenchmark
     from emoji_adapter.evaluation.comparison import assemble
@@ -72,7 +80,7 @@ def command(
     from emoji_adapter.faces.swap import FaceSwapper
 
     benchmark = FolderBenchmark(people, templates, prompts, seed)
-    load = Pipelines(checkpoint, adapter, where)
+    load = Pipelines(checkpoint, adapter, where, dtype=number_format, config=config)
     judges, left_out = _judges(load, judge, landmarker, clip, where)
     for column, reason in left_out.items():
         typer.echo(f"{column} is left out: {reason}", err=True)
@@ -92,6 +100,7 @@ def command(
         "steps": steps,
         "guidance": guidance,
         "device": where,
+        "dtype": dtype,
         "versions": library_versions(),
     }
     show(assemble(judged, protocol, {}), judged, json_file, report)

@@ -36,6 +36,13 @@ def command(
     shortcut: Annotated[
         bool | None, typer.Option(help="A FaceID-Plus file is PlusV2, or is not: the files do not tell.")
     ] = None,
+    features_only: Annotated[
+        bool,
+        typer.Option(
+            "--features-only",
+            help="Export a compound expression without its teacher's code, which stock code cannot read.",
+        ),
+    ] = False,
     dtype: Annotated[
         str, typer.Option(help="Number format of the weights: keep, float32, float16 or bfloat16.")
     ] = "keep",
@@ -57,7 +64,7 @@ def command(
         typer.echo(f"{out}: {_described(made)}")
         return
     opened = open_adapter(adapter, unet=unet, dtype=number_format, shortcut=shortcut)
-    written = save_ip_adapters(opened, out, unet=unet)
+    written = save_ip_adapters(opened, out, unet=unet, features_only=features_only)
     typer.echo("\n".join(map(str, written)))
 
 

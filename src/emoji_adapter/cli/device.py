@@ -1,12 +1,27 @@
-"""Which device a command works on."""
+"""Where and in which number format a command works, and the rest of a checkpoint in one file."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emoji_adapter.errors import InputError
 
+if TYPE_CHECKING:
+    import torch
+
+FORMATS = ("float32", "float16", "bfloat16")
+
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")]
+DtypeOption = Annotated[
+    str, typer.Option("--dtype", help=f"Number format of the checkpoint in memory: {', '.join(FORMATS)}.")
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        help="With a single-file checkpoint: folder or Hub id of one of its kind in diffusers' layout.",
+    ),
+]
 
 
 def resolve_device(name: str) -> str:
@@ -33,3 +48,16 @@ def resolve_device(name: str) -> str:
             "that `emoji-adapter doctor` lists."
         ) from error
     return name
+
+
+def resolve_dtype(name: str) -> "torch.dtype":
+    """Turn `--dtype` into a number format.
+
+    Raises:
+        InputError: it is none of `FORMATS`.
+    """
+    if name not in FORMATS:
+        raise InputError(f"--dtype must be {' or '.join(FORMATS)}, got {name!r}.")
+    import torch
+
+    return getattr(torch, name)

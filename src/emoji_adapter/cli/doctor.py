@@ -49,7 +49,7 @@ def command() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    findings = [*packages(), *devices(), *providers(), *weights(), *face_packs()]
+    findings = [*packages(), *devices(), *providers(), *weights(), *face_packs(), *lone_networks()]
     table = Table("", "what", "state", "what to do", show_edge=False)
     for finding in findings:
         mark = "[green]✓[/]" if finding.good else "[red]✗[/]" if finding.needed else "[yellow]-[/]"
@@ -123,6 +123,17 @@ def face_packs() -> list[Finding]:
             told = f"licence: {networks / licences[0]}" if licences else "no LICENSE file beside it"
             found.append(Finding(f"own face pack {folder.name}", f"{networks}, {told}"))
     return found
+
+
+def lone_networks() -> list[Finding]:
+    """Face swappers and second recognisers: .onnx files beside the packs, with their licences."""
+    from emoji_adapter.faces.packs import home
+    from emoji_adapter.hub.licences import network_licence
+
+    return [
+        Finding(f"face network {file.name}", f"{file}, licence: {network_licence(file)}")
+        for file in sorted(home().glob("*.onnx"))
+    ]
 
 
 def providers() -> list[Finding]:

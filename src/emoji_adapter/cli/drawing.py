@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from emoji_adapter.metrics.protocol import Settings
 
 StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Denoising steps.")]
-GuidanceOption = Annotated[float, typer.Option("--guidance", help="Guidance scale.")]
+GuidanceOption = Annotated[
+    float, typer.Option("--guidance", help="Guidance scale, the same whatever the checkpoint.")
+]
 BatchOption = Annotated[int | None, typer.Option("--batch", min=1, help="Pictures drawn at a time.")]
 
 

@@ -45,10 +45,11 @@ def of_tensors(tensors: Iterable[Tensor]) -> str:
 
 
 def of_checkpoint(pipe: Any) -> str:
-    """Hash of a pipeline's frozen networks and its sampler."""
+    """Hash of a pipeline's frozen networks, its sampler, and its number format where that is not float32."""
     networks = [weights_hash(part) for part in (pipe.unet, pipe.vae, pipe.text_encoder)]
     sampler = {name: str(value) for name, value in pipe.scheduler.config.items()}
-    return digest([*networks, type(pipe.scheduler).__name__, sampler])
+    rounding = [] if pipe.unet.dtype == torch.float32 else [str(pipe.unet.dtype)]
+    return digest([*networks, type(pipe.scheduler).__name__, sampler, *rounding])
 
 
 def of_branches(adapter: EmojiAdapter, branches: Sequence[str]) -> str:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from emoji_adapter.pipelines.base import EmojiDiffPipeline
+import torch
+
+from emoji_adapter.pipelines.opening import open_pipeline
 
 
 class Pipelines:
@@ -12,10 +14,21 @@ class Pipelines:
         checkpoint: taken where a row names none.
         adapter: likewise.
         device: where the models go.
+        dtype: number format of the checkpoint's networks.
+        config: of a checkpoint in one file, see `open_pipeline`.
     """
 
-    def __init__(self, checkpoint: str, adapter: str, device: str = "cpu"):
+    def __init__(
+        self,
+        checkpoint: str,
+        adapter: str,
+        device: str = "cpu",
+        *,
+        dtype: torch.dtype = torch.float32,
+        config: str | None = None,
+    ):
         self.checkpoint, self.adapter, self.device = checkpoint, adapter, device
+        self._how: dict[str, Any] = {"dtype": dtype, "config": config}
         self._pipes: dict[str, Any] = {}
         self._loaded: dict[str, str] = {}
 
@@ -28,7 +41,7 @@ class Pipelines:
         """
         checkpoint, adapter = checkpoint or self.checkpoint, adapter or self.adapter
         if checkpoint not in self._pipes:
-            pipe = EmojiDiffPipeline.from_pretrained(checkpoint).to(self.device)
+            pipe = open_pipeline(checkpoint, **self._how).to(self.device)
             pipe.set_progress_bar_config(disable=True)
             self._pipes[checkpoint] = pipe
         pipe = self._pipes[checkpoint]

@@ -74,7 +74,8 @@ class StockAdapters:
     """The two branches of an adapter as two stock IP-Adapters in a stock pipeline.
 
     Nothing of ours runs while it draws: diffusers' own projections, in every step, and its own processors.
-    The rows that guidance pushes away from get embeddings of zeros, as in the stock pipeline.
+    The rows that guidance pushes away from get embeddings of zeros, as in the stock pipeline. Of a compound
+    expression the teacher's code is left out.
 
     Args:
         pipe: an `EmojiDiffSDPipeline` with the adapter, left as it is; weights are copied where stock code
@@ -90,7 +91,7 @@ class StockAdapters:
         self._compound = pipe.emoji_adapter.config["expression_teacher"] is not None
         pipe.emoji_adapter.detach(parts["unet"])
         self.pipe: Any = _PairedStock(**parts, requires_safety_checker=False)
-        weights = stock_ip_adapters(pipe.emoji_adapter, parts["unet"])
+        weights = stock_ip_adapters(pipe.emoji_adapter, parts["unet"], features_only=True)
         self.pipe.load_ip_adapter(weights, subfolder="", weight_name=["", ""], image_encoder_folder=None)
         self.pipe.to(pipe.device)
         self.pipe.set_progress_bar_config(disable=True)

@@ -6,7 +6,7 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from emoji_adapter.faces.packs import MICRO, how_to_get
-from emoji_adapter.hub.figures import eval_results, markdown
+from emoji_adapter.hub.figures import eval_results, is_drawn, markdown
 from emoji_adapter.hub.licences import HUB_LICENCES, non_commercial, parts
 
 _TAGS = ("emoji-adapter", "ip-adapter", "face", "expression", "diffusers", "safetensors")
@@ -98,10 +98,15 @@ def _recipe(config: Mapping[str, Any]) -> str:
 
 
 def _scores(evaluation: Mapping[str, Any]) -> str:
-    return (
-        f"## Scores\n\nBy `emoji-adapter evaluate`, judges `{evaluation['protocol'].get('judges')}`, which "
-        f"no adapter was trained with; 95 % intervals in brackets.\n\n{markdown(evaluation)}"
-    )
+    protocol = evaluation["protocol"]
+    if is_drawn(protocol):
+        how = "`emoji-adapter evaluate`, judges `micro`, which no adapter was trained with"
+    else:
+        how = (
+            "`emoji-adapter accept` on photographs of the publisher's choice, judges "
+            f"`{protocol.get('judges')}`, of which the recogniser is none that the adapter listens to"
+        )
+    return f"## Scores\n\nBy {how}; 95 % intervals in brackets.\n\n{markdown(evaluation)}"
 
 
 def _public(words: str) -> str:

@@ -74,10 +74,15 @@ def read_evaluation(source: Mapping[str, Any] | str | Path) -> Mapping[str, Any]
     return table
 
 
+def is_drawn(protocol: Mapping[str, Any]) -> bool:
+    """Whether a table is the micro-world's (`evaluate`), not one of somebody's photographs (`accept`)."""
+    return protocol.get("judges") == "micro"
+
+
 def eval_results(table: Mapping[str, Any]) -> list[EvalResult]:
     """The figures of the adapter under test, which is the last row, for the card's metadata."""
     row, protocol = table["rows"][-1], table["protocol"]
-    drawn = protocol.get("judges") == "micro"
+    drawn = is_drawn(protocol)
     counts = {
         key: protocol[key] for key in ("seed", "identities", "expressions", "styles") if key in protocol
     }

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from emoji_adapter.errors import InputError
-from emoji_adapter.faces.packs import MICRO, NON_COMMERCIAL, pack_with
+from emoji_adapter.faces.packs import MICRO, NON_COMMERCIAL, pack_with, recogniser_id
 
 BASES = {
     "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5", "creativeml-openrail-m"),
@@ -27,7 +28,11 @@ HUB_LICENCES = {
 }  # fmt: skip
 """A part of the licences that the Hub knows: https://huggingface.co/docs/hub/repositories-licenses."""
 
+SWAPPER = "inswapper"
+"""How the names of insightface's face swappers begin."""
+
 _SEE = "see its card"
+_OWN = "its authors' own: ask them"
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,17 @@ def non_commercial(config: Mapping[str, Any]) -> list[str]:
     return [name for name in named if name is not None and pack_with(name)]
 
 
+def network_licence(file: Path) -> str:
+    """The licence of a face swapper or a recogniser that lies by itself, in words.
+
+    Args:
+        file: .onnx; insightface's recognisers are told by content, its swappers by name.
+    """
+    known = file.stem.startswith(SWAPPER) or pack_with(recogniser_id(file))
+    return f"{NON_COMMERCIAL} (insightface)" if known else _OWN
+
+
 def _pack_licence(pack: str) -> str:
     if pack == MICRO:
         return "apache-2.0 (embedded in emoji_adapter)"
-    return f"{NON_COMMERCIAL} (insightface)" if pack_with(pack) else "its authors' own: ask them"
+    return f"{NON_COMMERCIAL} (insightface)" if pack_with(pack) else _OWN

@@ -237,8 +237,8 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
         A LoRA part is put beside the U-Net's other LoRAs; it acts inside `lora_acting` only.
 
         Raises:
-            AdapterMismatchError: a layer is missing, already listens, or has a foreign processor or, for a
-                LoRA, is fused. The U-Net is then untouched.
+            AdapterMismatchError: a layer is missing, already listens, or has a foreign processor; or the
+                adapter's LoRA cannot lie in it. The U-Net is then untouched.
         """
         lora = self.identity_lora
         if lora is not None:

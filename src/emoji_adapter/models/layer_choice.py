@@ -1,4 +1,4 @@
-"""An adapter like another one: its expression branch in other layers, or some of its parts begun anew."""
+"""An adapter like another one: in other layers, with some parts begun anew, or with a recogniser more."""
 
 import itertools
 from collections.abc import Sequence
@@ -72,12 +72,29 @@ def with_fresh(adapter: EmojiAdapter, unet: UNet2DConditionModel, names: Sequenc
     return made.train(adapter.training)
 
 
-def _alike(adapter: EmojiAdapter, unet: UNet2DConditionModel, **layers: str | Sequence[str]) -> EmojiAdapter:
-    """A new adapter of the same shape but for the layers that are given."""
+@torch.no_grad()
+def with_second_recogniser(adapter: EmojiAdapter, unet: UNet2DConditionModel, name: str) -> EmojiAdapter:
+    """Return a copy whose identity is compound: a fresh projection of a second recogniser's embedding beside.
+
+    Args:
+        adapter: of one recogniser; stays as it is.
+        unet: a U-Net that it fits.
+        name: id of the second recogniser.
+
+    Raises:
+        InputError: the adapter's identity cannot be compound.
+    """
+    made = _alike(adapter, unet, second_recogniser=name)
+    made.load_state_dict(made.state_dict() | adapter.state_dict())
+    return made.train(adapter.training)
+
+
+def _alike(adapter: EmojiAdapter, unet: UNet2DConditionModel, **changes: str | Sequence[str]) -> EmojiAdapter:
+    """A new adapter of the same shape but for the settings that are given."""
     config = {
         key: value
         for key, value in adapter.config.items()
         if key not in _BY_FOR_UNET and not key.startswith("_")
     }
-    chosen = {name: adapter.config[name] for name in ("identity_layers", "expression_layers")} | layers
-    return EmojiAdapter.for_unet(unet, **chosen, **config)
+    layers = {name: adapter.config[name] for name in ("identity_layers", "expression_layers")}
+    return EmojiAdapter.for_unet(unet, **(config | layers | changes))

@@ -4,25 +4,29 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from emoji_adapter.models.adapter import EmojiAdapter
+
 
 @contextlib.contextmanager
-def room_for_blocks(unet: Any, layers: int) -> Iterator[None]:
+def room_for_blocks(unet: Any, adapter: EmojiAdapter | None) -> Iterator[None]:
     """Lets every block that listens have a graph of its own.
 
     `compile_repeated_blocks` lets equal blocks share a graph. Ours look for their own keys and values by
     name, so each has one; dynamo gives up after eight (`recompile_limit`) unless it is told that more are
-    meant. A change of scale, person or expression makes no new one.
+    meant. A change of scale, person or expression makes no new one, unless it switches a LoRA of the
+    adapter: an identity scale of 0 takes it out.
 
     Args:
         unet: of the pipeline.
-        layers: how many blocks listen.
+        adapter: what the blocks listen to; None: they do not.
     """
-    if not _has_compiled_parts(unet):
+    if adapter is None or not _has_compiled_parts(unet):
         yield
         return
     from torch._dynamo import config
 
-    limit = config.recompile_limit + 2 * layers  # each with and without faces
+    each = 2 if adapter.identity_lora is None else 3  # without faces, with them, and with the LoRA
+    limit = config.recompile_limit + each * len(adapter.layers)
     with config.patch(
         recompile_limit=limit, accumulated_recompile_limit=max(limit, config.accumulated_recompile_limit)
     ):

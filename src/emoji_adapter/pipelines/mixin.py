@@ -16,6 +16,7 @@ from emoji_adapter.models.adapter import EmojiAdapter
 from emoji_adapter.models.attention import CARRIER, LayerKV
 from emoji_adapter.models.identity_lora import lora_acting
 from emoji_adapter.pipelines.arguments import LayerScale, by_name, check_scale, number_of_prompts
+from emoji_adapter.pipelines.attaching import exchange, unhooked
 from emoji_adapter.pipelines.clip_skip import explained_clip_skip
 from emoji_adapter.pipelines.compiling import room_for_blocks
 from emoji_adapter.pipelines.conditions import Conditions, identity_acts, keys_and_values
@@ -83,23 +84,14 @@ class EmojiAdapterMixin(OffloadMixin, RegionsMixin, _Stock):
         name = pretrained_model_name_or_path
         adapter = name if isinstance(name, EmojiAdapter) else open_adapter(name, unet=self.unet, **kwargs)
         check_fits(adapter.config, self.unet)
-        before = self.emoji_adapter
-        if before is not None:
-            before.detach(self.unet)
-        try:
-            adapter.attach(self.unet)
-        except Exception:
-            if before is not None:
-                before.attach(self.unet)
-            raise
+        exchange(self.unet, self.emoji_adapter, adapter)
         self.register_modules(emoji_adapter=adapter)
         self._emoji_scales = EmojiAdapterMixin._emoji_scales
         self._face_encoders = None
 
     def unload_emoji_adapter(self) -> None:
         """Removes the adapter; the pipeline is then exactly the stock one again."""
-        if self.emoji_adapter is not None:
-            self.emoji_adapter.detach(self.unet)
+        exchange(self.unet, self.emoji_adapter, None)
         self.register_modules(emoji_adapter=None)
         self._emoji_scales = EmojiAdapterMixin._emoji_scales
         self._face_encoders = None
@@ -214,7 +206,7 @@ class EmojiAdapterMixin(OffloadMixin, RegionsMixin, _Stock):
         if given.expression_embeds is None and expression_guidance_scale is not None:
             raise InputError("expression_guidance_scale guides an expression: give one, or leave it out.")
         if given.empty:
-            with explained_clip_skip(arguments):
+            with explained_clip_skip(arguments), room_for_blocks(self.unet, self.emoji_adapter):
                 return super().__call__(**arguments)
         plain = arguments.get("cross_attention_kwargs")
         if plain is not None and CARRIER in plain:
@@ -228,7 +220,7 @@ class EmojiAdapterMixin(OffloadMixin, RegionsMixin, _Stock):
         window.narrow(arguments, plain)
         with (
             explained_clip_skip(arguments),
-            room_for_blocks(self.unet, len(kv)),
+            room_for_blocks(self.unet, self.emoji_adapter),
             self._on_device(device),
             self._with_people(kv),
             self._identity_lora(given),
@@ -252,7 +244,8 @@ class EmojiAdapterMixin(OffloadMixin, RegionsMixin, _Stock):
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """As in the stock pipeline; the adapter's LoRA goes into its own file, not into the U-Net's."""
         lora = None if self.emoji_adapter is None else self.emoji_adapter.identity_lora
-        with contextlib.nullcontext() if lora is None else lora.taken_out_of(self.unet):
+        out = contextlib.nullcontext() if lora is None else lora.taken_out_of(self.unet)
+        with unhooked(self.unet, self.emoji_adapter), out:
             super().save_pretrained(*args, **kwargs)
 
     def load_ip_adapter(self, *args: Any, **kwargs: Any) -> None:
@@ -267,23 +260,21 @@ class EmojiAdapterMixin(OffloadMixin, RegionsMixin, _Stock):
 
     def unload_ip_adapter(self) -> None:
         """As in the stock pipeline, which makes all processors anew; ours are taken out meanwhile."""
-        if self.emoji_adapter is not None:
-            self.emoji_adapter.detach(self.unet)
+        exchange(self.unet, self.emoji_adapter, None)
         super().unload_ip_adapter()
-        if self.emoji_adapter is not None:
-            self.emoji_adapter.attach(self.unet)
+        exchange(self.unet, None, self.emoji_adapter)
 
     def _attach(self, adapter: EmojiAdapter) -> None:
         """Attaches unless that is done; slicing, fusing or another pipeline's unload may have undone it."""
         if not adapter.is_attached(self.unet):
-            adapter.detach(self.unet)
-            adapter.attach(self.unet)
+            exchange(self.unet, adapter, adapter)
 
     def _keys_and_values(self, given: Conditions) -> dict[str, LayerKV]:
         adapter = self._require_adapter()
-        self._attach(adapter)
         if adapter.dtype != self.unet.dtype:
+            exchange(self.unet, adapter, None)  # hooks of offloading may hold weights of its LoRA
             torch.nn.Module.to(adapter, self.unet.dtype)
+        self._attach(adapter)
         return keys_and_values(adapter, self._emoji_scales, given)
 
     def _identity_lora(self, given: Conditions) -> contextlib.AbstractContextManager[None]:

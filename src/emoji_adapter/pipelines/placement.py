@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 
+from emoji_adapter.errors import InputError
+from emoji_adapter.pipelines.arguments import by_name
+
 COMPONENT = "emoji_adapter"
 
 
@@ -63,8 +66,22 @@ class OffloadMixin:
         self._offload(super().enable_sequential_cpu_offload, *args, **kwargs)  # type: ignore[misc]
 
     def enable_group_offload(self, *args: Any, **kwargs: Any) -> None:
-        """As in the stock pipeline; the adapter is moved as a whole."""
-        self._offload(super().enable_group_offload, *args, **kwargs)  # type: ignore[misc]
+        """As in the stock pipeline; the adapter is moved as a whole.
+
+        Raises:
+            InputError: the adapter has a LoRA, and the weights of the U-Net would go to disk.
+        """
+        stock = super().enable_group_offload  # type: ignore[misc]
+        adapter, folder = (
+            getattr(self, COMPONENT),
+            by_name(stock, [], args, kwargs).get("offload_to_disk_path"),
+        )
+        if folder is not None and adapter is not None and adapter.identity_lora is not None:
+            raise InputError(
+                f"offload_to_disk_path={folder!r} cannot be used with an adapter that has a LoRA: it may be "
+                "taken for another's there. Leave it out, or load an adapter without LoRA."
+            )
+        self._offload(stock, *args, **kwargs)
 
     def _offload(self, enable: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """Lets the stock method put its hooks everywhere else; the configuration of the pipeline stays."""

@@ -111,8 +111,8 @@ def config_folder(
         raise WeightsNotFoundError(
             f"{file.name} holds weights only. The rest (tokenizer, scheduler, sizes) should come from "
             f"{repo!r}, which is not in the cache and cannot be fetched ({type(error).__name__}). Offline, "
-            "pass config=FOLDER, the folder of a checkpoint of the same kind in diffusers' layout; its "
-            "weights are not needed."
+            "pass config=FOLDER (--config FOLDER), the folder of a checkpoint of the same kind in diffusers' "
+            "layout; its weights are not needed."
         ) from error
 
 

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from emoji_adapter.config import GUIDANCE, load_config, recipe_path, to_mapping
+from emoji_adapter.config import load_config, recipe_path, to_mapping
 from emoji_adapter.errors import InputError
 from emoji_adapter.training.feedback_config import FeedbackConfig as FeedbackConfig
 from emoji_adapter.training.ica_config import ICAConfig as ICAConfig
@@ -15,7 +15,11 @@ from emoji_adapter.training.takes_config import TakesConfig as TakesConfig
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """Shape of a new adapter. Ignored where training starts from another adapter (`TrainingConfig.start`)."""
+    """Shape of a new adapter.
+
+    Where training starts from another adapter (`TrainingConfig.start`) that one's shape counts, but for
+    `second_recogniser`.
+    """
 
     identity_layers: tuple[str, ...] | None = None
     """Patterns of the layers that hear the identity, see `models.layers.select`; None = the family's own."""
@@ -27,7 +31,8 @@ class AdapterConfig:
     """Hidden layer of the identity projection."""
     second_recogniser: str | None = None
     """Id of the recogniser whose embedding stands beside the face pack's (compound), as `prepare` recorded
-    it; each embedding then becomes `identity_tokens` tokens. None = the face pack's alone."""
+    it; each embedding then becomes `identity_tokens` tokens. None = the face pack's alone. An adapter of one
+    recogniser that training starts from gets it beside (`models.layer_choice.with_second_recogniser`)."""
     identity_lora_rank: int | None = None
     """Rank of a LoRA in the identity layers that trains with the identity branch and acts while an identity
     does; None = none. IP-Adapter-FaceID: 128, in self-attention too. One process only."""
@@ -113,8 +118,8 @@ class PreviewConfig:
     """Columns of a block; the identity stage draws as many seeds instead."""
     steps: int = 20
     """Denoising steps of a preview."""
-    guidance_scale: float = GUIDANCE
-    """Classifier-free guidance of a preview."""
+    guidance_scale: float | None = None
+    """Classifier-free guidance of a preview; None = see `pipelines.guidance`."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy, smooth_l1_loss
 
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.faces.analysis import FaceAnalyzer
@@ -38,6 +38,10 @@ BETA = 0.1
 """Difference of a blendshape above which it counts absolutely, below squared. A finished picture is no mean
 of many, so ADR 11's argument against absolute differences does not hold here, and a face that moves where its
 template is at rest is as wrong as one that rests."""
+EXACTNESS = 4.0
+"""Weight of differences beside the divergence: this begins what is not drawn yet, those make it exact."""
+SURELY = 1e-6
+"""A reading is taken as no surer than this of 0 or of 1."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +177,9 @@ class FeedbackStage:
             total = total + feedback.identity_weight * kept
         if self.critics.teacher is not None:
             crops = crop_batch(images, landmarks, models.expression_encoder.crop)
-            wanted = part.rows.blendshapes.float()
-            term = smooth_l1_loss(self.critics.teacher(crops), wanted, reduction="none", beta=BETA).mean(1)
+            read, wanted = self.critics.teacher(crops), part.rows.blendshapes.float()
+            differences = smooth_l1_loss(read, wanted, reduction="none", beta=BETA)
+            term = (divergence(read, wanted) + EXACTNESS * differences).mean(1)
             kept = self._counted("expression", term, found, without_expression)
             total = total + feedback.expression_weight * kept
         return total
@@ -215,6 +220,25 @@ class FeedbackStage:
             if some:
                 points[row] = torch.from_numpy(np.asarray(some[0].landmarks, np.float32))
         return points, found
+
+
+def divergence(read: Float[Tensor, "..."], wanted: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Kullback-Leibler divergence of blendshapes, each taken as the chance of a yes (our choice).
+
+    Teachers end in a sigmoid, which is flat where a face is at rest: of a jaw that never moves, differences
+    tell the picture next to nothing. The gradient of this one to what stands before the sigmoid is
+    `read - wanted`, however sure the teacher is.
+
+    Args:
+        read: of the picture, in [0, 1].
+        wanted: of the template, in [0, 1].
+
+    Returns:
+        For each blendshape, in nats, at least 0 and 0 where both agree.
+    """
+    read, wanted = (value.clamp(SURELY, 1 - SURELY) for value in (read, wanted))
+    least = binary_cross_entropy(wanted, wanted, reduction="none")
+    return binary_cross_entropy(read, wanted, reduction="none") - least
 
 
 def with_others_templates(rows: Rows, where: Tensor) -> Rows:

@@ -38,8 +38,8 @@ class FeedbackConfig:
     """Classifier-free guidance of the drawing; 1 is without, and takes half the calls."""
     identity_weight: float = 2.0
     """Weight of 1 - cos(picture, identity photo)."""
-    expression_weight: float = 16.0
-    """Weight of the mean difference of the picture's blendshapes and the template's."""
+    expression_weight: float = 4.0
+    """Weight of how far the picture's blendshapes are from the template's, see `FeedbackStage`."""
     jitter: float = 0.05
     """How far the landmarks are moved before the networks look, standard deviation in distances of the eyes:
     a pattern that pleases them at one place only is no expression."""

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from emoji_adapter.faces.pixels import from_bytes, to_bytes
+from emoji_adapter.pipelines.guidance import guidance_of
 from emoji_adapter.training.session import Session
 
 
@@ -66,6 +67,7 @@ def _block(session: Session, prompt: str, people: Tensor, templates: Tensor) -> 
 def _pictures(session: Session, prompt: str, identity: Tensor, crops: Tensor) -> np.ndarray:
     """All pictures of one prompt, uint8 [people * templates, H, W, 3], person by person."""
     config, device = session.config, session.device
+    guidance = config.preview.guidance_scale
     count, columns = len(identity) * len(crops), len(crops)
     arguments: dict[str, Tensor] = {}
     if session.stage.branch != "identity":
@@ -79,7 +81,7 @@ def _pictures(session: Session, prompt: str, identity: Tensor, crops: Tensor) ->
         [prompt] * count,
         identity_embeds=identity.to(device).float().repeat_interleave(columns, dim=0),
         num_inference_steps=config.preview.steps,
-        guidance_scale=config.preview.guidance_scale,
+        guidance_scale=guidance_of(session.pipe, config.checkpoint) if guidance is None else guidance,
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         output_type="pt",
         **arguments,

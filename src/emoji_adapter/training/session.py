@@ -18,7 +18,7 @@ from emoji_adapter.encoders.blendshapes import BlendshapeTeacher
 from emoji_adapter.encoders.expression import ExpressionEncoder
 from emoji_adapter.errors import DataError, InputError
 from emoji_adapter.models.adapter import EmojiAdapter
-from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh
+from emoji_adapter.models.layer_choice import with_expression_layers, with_fresh, with_second_recogniser
 from emoji_adapter.models.precision import half_autocast, multiplies_half_faster
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
 from emoji_adapter.training.compound import with_identity_for
@@ -188,6 +188,9 @@ def _adapter(
             adapter = with_fresh(adapter, unet, config.fresh)
         if config.layers is not None:
             adapter = with_expression_layers(adapter, unet, config.layers)
+        second = config.adapter.second_recogniser
+        if second is not None and adapter.config["second_recogniser"] is None:
+            adapter = with_second_recogniser(adapter, unet, second)
     pairs = (
         ("identity encoder", adapter.config["identity_encoder"], data.meta.identity_encoder),
         ("expression crop", adapter.config["expression_crop"], encoder.crop.to_dict()),

@@ -72,8 +72,9 @@ class IdiConfig:
     nothing to do with the template's."""
     steps: int = 25
     """Denoising steps."""
-    guidance: float = GUIDANCE
-    """Classifier-free guidance scale."""
+    guidance: float | None = None
+    """Classifier-free guidance scale; None = 1.4 with the checkpoint "micro", where it was chosen, else the
+    stock pipeline's default."""
     identity_scale: float = 1.0
     """Strength of the identity branch while rendering."""
     expression_scale: float = 1.0
@@ -92,6 +93,8 @@ class IdiConfig:
     """What a triplet must reach."""
 
     def __post_init__(self) -> None:
+        if self.guidance is None and self.checkpoint == "micro":  # the number is what rounds record
+            object.__setattr__(self, "guidance", GUIDANCE)
         for name in ("round", "shards", "shard_size", "steps", "batch"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} must be above 0, got {getattr(self, name)}.")

@@ -17,6 +17,7 @@ from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.faces.packs import how_to_get, same_pack
 from emoji_adapter.faces.pixels import from_bytes, to_bytes
 from emoji_adapter.pipelines.base import EmojiDiffPipeline
+from emoji_adapter.pipelines.guidance import guidance_of
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,14 @@ class Renderer:
         pipe = self.pipe
         encoder = pipe.face_encoders.expression_encoder.to(pipe.device)
         pixels = from_bytes(torch.from_numpy(crops).to(pipe.device))
+        guidance = self.config.guidance
         images: Tensor = pipe(
             prompts,
             identity_embeds=torch.from_numpy(identity),
             expression_embeds=encoder.encode(pixels),
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             num_inference_steps=self.config.steps,
-            guidance_scale=self.config.guidance,
+            guidance_scale=guidance_of(pipe, self.config.checkpoint) if guidance is None else guidance,
             output_type="pt",
         ).images
         return to_bytes(images)
