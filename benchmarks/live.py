@@ -32,7 +32,7 @@ class Live(TorchDispatchMode):
         card: add what CUDA's kernels of convolution and attention hold beside their results.
     """
 
-    STRIDE = 0.002
+    STRIDE = 0.005
     """A highest is noted when it is so much above the one before, for the collector takes its time."""
 
     def __init__(self, *, card: bool = False):

@@ -1,68 +1,56 @@
-"""What a training step on SD1.5 and SDXL takes, COMPUTED on the meta device: nothing is run.
+"""What training on SD1.5 and SDXL takes, COMPUTED: real steps of the real loop on tensors without memory.
 
-    python benchmarks/memory.py                # writes benchmarks/results/memory.json
+    python benchmarks/memory.py                # writes benchmarks/results/memory.json; five minutes of a core
     python benchmarks/memory.py --only sd15
 
-Counted: parameters of all networks in the dtype that training holds them in; gradients, AdamW's two moments
-and the moving average of the expression branch, in float32; every tensor that autograd keeps of one forward
-pass of the U-Net, once per storage. With gradient checkpointing these are the inputs of the U-Net's blocks,
-and while a block is computed again its own tensors and as much once more for its gradients (an upper bound).
-Attention is taken to keep what flash attention keeps: Q, K, V, the output and one number a query.
-Not counted: what the CUDA context, cuBLAS and the allocator's gaps take (a GB or two), and, in the ICA stage,
-the decoder and the recogniser.
+Each stage does one optimiser step (`true_session.py`) on fake tensors, in bfloat16, and every storage is
+counted from the operation that makes it until it is freed (`live.py`): networks, gradients, AdamW's moments
+and the average, what autograd keeps, checkpointed blocks while they are computed again, and what exists for a
+moment only. Gradients of an earlier pass are there already (`accumulate`). Rows are those of the recipe, and
+as many are looked at as the stage ever looks at. `memory_check.py` holds the same count against a real step.
+Not counted: what the CUDA context, cuBLAS, cuDNN beyond its copies, and the allocator's gaps take (a GB or
+two), and the prepared set, which the recipes leave in main memory.
 
-Hours are arithmetic too: operations of the forward pass (torch's flop counter; attention by hand), times 2
-with the backward pass (inputs only, for it is frozen), 3 with checkpointing, over `SHARE` of a card's peak.
+Hours are arithmetic: operations of the forward pass (torch's flop counter), times 2 with the backward pass
+(inputs only, for it is frozen), 3 with checkpointing, over `SHARE` of a card's peak.
 """
 
 import argparse
-import sys
-from pathlib import Path
+import contextlib
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from live import AsOnACard, Live
 from record import record
-from torch import Tensor, nn
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-)
+from true_session import Noise, Parts, empty, open_true, own_caches
+from true_sizes import CONFIGS, ROOT, VIT_H, parameters
 
-import emoji_adapter.models.attention as our_attention
-from emoji_adapter.models.adapter import EmojiAdapter, is_adapter_parameter
-from emoji_adapter.training.config import load_recipe
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-from true_unets import CONFIGS  # noqa: E402
+from emoji_adapter.models.adapter import is_adapter_parameter
+from emoji_adapter.models.attention import LayerKV
+from emoji_adapter.training.config import TrainingConfig, load_recipe
+from emoji_adapter.training.decoding import decode
+from emoji_adapter.training.draws import share_of_rows
+from emoji_adapter.training.loop import train_step
+from emoji_adapter.training.session import Session
+from emoji_adapter.training.stages import predict
 
 GB = 1e9
-TEXT_TOKENS = 77
+LIMIT = 24
+"""GB of the card that the recipes are made for."""
+STAGES = ("identity", "expression", "takes", "ica", "feedback")
+ROWS = (1, 2, 4, 8)
 SHARE = 0.35
 """Share of a card's peak that training reaches: an assumption, not a measurement."""
 PEAK = {"A100": 312e12, "H100": 989e12, "RTX 4090": 165e12}
 """bfloat16 operations a second with float32 sums, without sparsity: vendor's data sheets."""
 DRAWING_PASSES = 2 * 25
 """Forward passes of the U-Net a picture that `idi` draws in bfloat16: 25 steps with guidance."""
-
-VIT_H = {
-    "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16,
-    "patch_size": 14, "image_size": 224, "projection_dim": 1024,
-}  # fmt: skip
-CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-BIG_G = {
-    "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
-    "projection_dim": 1280,
-}  # fmt: skip
-VAE = {
-    "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4,
-    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
-}  # fmt: skip
+aten = torch.ops.aten
 
 
 def main() -> None:
@@ -73,57 +61,31 @@ def main() -> None:
     parser.add_argument("--name", default="memory", help="name of the result file")
     options = parser.parse_args()
     families = {family: figures(family) for family in ([options.only] if options.only else CONFIGS)}
-    for family, found in families.items():
-        print(f"{family}: {found['parameters']}")
-        for what, sizes in found["gigabytes"].items():
-            print(f"  {what}: {sizes}")
-        print(f"  recipe: {found['recipe']}")
-    assumed = {
-        "share_of_peak": SHARE,
-        "peak_flops": PEAK,
-        "drawing_passes": DRAWING_PASSES,
-    }
-    print(record(options.name, {"how": "computed on the meta device, not measured", **assumed, **families}))
+    assumed = {"share_of_peak": SHARE, "peak_flops": PEAK, "drawing_passes": DRAWING_PASSES}
+    how = "computed on fake tensors, not measured; checked by memory_check.py"
+    print(record(options.name, {"how": how, "limit_gigabytes": LIMIT, **assumed, **families}))
 
 
 def figures(family: str) -> dict[str, Any]:
     """All figures of a family."""
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(**CONFIGS[family]).to(torch.bfloat16).requires_grad_(False).eval()
-        adapter = EmojiAdapter.for_unet(unet, expression_dim=VIT_H["hidden_size"])
-        others = frozen_networks(family)
-    trained = trains(adapter)
-    counted, flops = forward(unet, adapter)
-    vision = 2 * parameters(others["expression_encoder"]) * ((224 // 14) ** 2 + 1)
-    state = {
-        "unet_bf16": 2 * parameters(unet),
-        "vae_and_text_encoders_bf16": 2 * sum(parameters(others[n]) for n in others if "expression" not in n),
-        "expression_encoder_fp32": 4 * parameters(others["expression_encoder"]),
-        "adapter_and_its_preview_copy_fp32": 2 * 4 * parameters(adapter),
-        "gradients_adamw_average_fp32": 4 * 4 * trained,
-    }
-    recipe = load_recipe(ROOT / "examples" / "configs" / f"{family}.yaml")
-    rows = {
-        "plain": {n: total(state, n * counted.everything) for n in (1, 2, 4, 8)},
-        "gradient_checkpointing": {n: total(state, n * counted.checkpointed) for n in (1, 2, 4, 8)},
-    }
+    recipe = recipe_of(family, "expression")
+    parts = Parts.of(family, recipe, torch.bfloat16, card=True)
+    flops = forward_flops(parts, recipe)
+    vision = 2 * parameters(parts.frozen["expression_encoder"]) * ((224 // 14) ** 2 + 1)
     passes = 3 if recipe.gradient_checkpointing else 2
     per_step = recipe.batch * recipe.accumulate * (passes * flops + vision)
-    way = "gradient_checkpointing" if recipe.gradient_checkpointing else "plain"
+    stages = stages_of(family, recipe)
     return {
         "parameters": {
-            "unet": parameters(unet),
-            "adapter": parameters(adapter),
-            "expression_branch": trained,
-            **{name: parameters(network) for name, network in others.items()},
+            "adapter": parameters(parts.adapter),
+            "expression_branch": trained_by(parts, "expression"),
+            **{name: parameters(network) for name, network in parts.frozen.items()},
         },
         "gigabytes": {
-            "state": {name: round(size / GB, 2) for name, size in state.items()},
-            "activations_a_row": {
-                "plain": round(counted.everything / GB, 2),
-                "gradient_checkpointing": round(counted.checkpointed / GB, 2),
-            },
-            "in_all_by_rows": rows,
+            "state": {name: round(size / GB, 2) for name, size in state(parts).items()},
+            "stages": stages,
+            "previews": shown(f"{family} previews", previews(family, recipe)),
+            "in_all_by_rows": by_rows(family, recipe),
         },
         "teraflops_a_forward_pass": round(flops / 1e12, 2),
         "recipe": {
@@ -131,7 +93,6 @@ def figures(family: str) -> dict[str, Any]:
             "passes_a_step": recipe.accumulate,
             "steps": recipe.steps,
             "gradient_checkpointing": recipe.gradient_checkpointing,
-            "gigabytes": rows[way][recipe.batch],
             "hours_a_stage": {name: hours(recipe.steps * per_step, peak) for name, peak in PEAK.items()},
             "hours_to_draw_10000_pictures": {
                 name: hours(10_000 * DRAWING_PASSES * flops, peak) for name, peak in PEAK.items()
@@ -140,136 +101,171 @@ def figures(family: str) -> dict[str, Any]:
     }
 
 
-def frozen_networks(family: str) -> dict[str, nn.Module]:
-    """What training holds beside U-Net and adapter."""
-    made = {
-        "vae": AutoencoderKL(**VAE),
-        "text_encoder": CLIPTextModel(CLIPTextConfig(**CLIP_L)),
-        "expression_encoder": CLIPVisionModelWithProjection(CLIPVisionConfig(**VIT_H)),
+def stages_of(family: str, recipe: TrainingConfig) -> dict[str, dict[str, float]]:
+    """GB that each stage of a recipe takes at its highest: as it stands, and with checkpointing."""
+    ways = dict.fromkeys([way_of(recipe.gradient_checkpointing), way_of(True)])
+    return {
+        stage: {
+            way: shown(
+                f"{family} {stage} {way}", highest(family, recipe_of(family, stage, checkpointing(way)))
+            )
+            for way in ways
+        }
+        for stage in STAGES
     }
-    if family == "sdxl":
-        made["text_encoder_2"] = CLIPTextModelWithProjection(CLIPTextConfig(**BIG_G))
-    return made
 
 
-def trains(adapter: EmojiAdapter) -> int:
-    """Parameters of the expression branch; the others are frozen."""
-    count = 0
-    for name, parameter in adapter.named_parameters():
-        parameter.requires_grad_(is_adapter_parameter(name, "expression"))
-        count += parameter.numel() * parameter.requires_grad
-    return count
+def by_rows(family: str, recipe: TrainingConfig) -> dict[str, dict[int, float]]:
+    """GB of the expression stage by rows of a pass: a line through one row and the recipe's rows."""
+    found = {}
+    for way in ("plain", "gradient_checkpointing"):
+        one, more = (
+            highest(family, recipe_of(family, "expression", checkpointing(way), f"batch={rows}"))
+            for rows in (1, recipe.batch)
+        )
+        slope = (more - one) / (recipe.batch - 1)
+        found[way] = {rows: round((one + (rows - 1) * slope) / GB, 1) for rows in ROWS}
+        print(f"{family} expression {way} by rows: {found[way]}", flush=True)
+    return found
 
 
-class Kept:
-    """Tensors that autograd keeps, each storage once.
+def recipe_of(family: str, stage: str, *overrides: str) -> TrainingConfig:
+    """The recipe of a family for a stage.
 
-    Args:
-        fixed: networks whose parameters are counted elsewhere.
+    A feedback run draws in as many steps as get gradients, and one more: the others keep nothing.
     """
-
-    def __init__(self, *fixed: nn.Module):
-        self._fixed = {p.untyped_storage()._cdata for network in fixed for p in network.parameters()}
-        self._outside: dict[int, Any] = {}
-        self._inside: dict[int, Any] = {}
-        self._block: dict[int, Any] | None = None
-        self.largest = 0
-
-    def note(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._fixed:
-            (self._outside if self._block is None else self._block)[storage._cdata] = storage
-        return tensor
-
-    def block(self, module: nn.Module, *arguments: Any) -> Any:
-        """Stands where diffusers checkpoints a block: its inputs are kept, its own tensors by themselves."""
-        if self._block is not None:  # within another one
-            return module(*arguments)
-        for argument in arguments:
-            if isinstance(argument, Tensor):
-                self.note(argument)
-        self._block = {}
-        result = module(*arguments)
-        self.largest = max(self.largest, size_of(self._block))
-        self._inside |= self._block
-        self._block = None
-        return result
-
-    @property
-    def everything(self) -> int:
-        """Bytes without checkpointing."""
-        return size_of(self._outside | self._inside)
-
-    @property
-    def checkpointed(self) -> int:
-        """Bytes with it: the inputs of blocks, one block, and its gradients."""
-        return size_of(self._outside) + 2 * self.largest
+    given = [] if stage == "identity" else [f"stage={stage}", "start=micro"]
+    config = load_recipe(ROOT / "examples" / "configs" / f"{family}.yaml", [*given, *overrides])
+    feedback = dataclasses.replace(config.feedback, steps=config.feedback.graded_steps + 1)
+    return dataclasses.replace(config, feedback=feedback)
 
 
-def forward(unet: Any, adapter: EmojiAdapter) -> tuple[Kept, int]:
-    """One row through adapter and U-Net.
+def way_of(checkpointing: bool) -> str:
+    return "gradient_checkpointing" if checkpointing else "plain"
+
+
+def checkpointing(way: str) -> str:
+    return f"gradient_checkpointing={str(way == 'gradient_checkpointing').lower()}"
+
+
+@contextlib.contextmanager
+def counted(card: bool) -> Iterator[Live]:
+    """Fake tensors, whose bytes are counted, as on a card if asked for."""
+    with (
+        own_caches(),
+        FakeTensorMode(allow_non_fake_inputs=True),
+        Live(card=card) as live,
+        AsOnACard() if card else contextlib.nullcontext(),
+    ):
+        yield live
+
+
+def highest(family: str, config: TrainingConfig) -> int:
+    """Bytes on a card at the highest of a step in bfloat16."""
+    return sum(step(family, config, torch.bfloat16, card=True))
+
+
+def step(family: str, config: TrainingConfig, dtype: torch.dtype, *, card: bool) -> tuple[int, int]:
+    """Do a step on fake tensors.
 
     Returns:
-        What is kept of it, and its operations.
+        Bytes before it, and how many more at its highest.
     """
-    kept, attention = Kept(unet, adapter), Flash()
-    torch.nn.functional.scaled_dot_product_attention = attention
-    our_attention.scaled_dot_product_attention = attention
-    adapter.attach(unet)
-    unet.enable_gradient_checkpointing(kept.block)
-    config, width = unet.config, unet.config.cross_attention_dim
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        x_t = torch.empty(1, 4, config.sample_size, config.sample_size, dtype=unet.dtype)
-        text = torch.empty(1, TEXT_TOKENS, width, dtype=unet.dtype)
-        added = None
-        if config.addition_embed_type == "text_time":
-            added = {"text_embeds": torch.empty(1, 1280, dtype=unet.dtype)}
-            added["time_ids"] = torch.empty(1, 6, dtype=unet.dtype)
-        with torch.autograd.graph.saved_tensors_hooks(kept.note, lambda tensor: tensor):
-            told = adapter(
-                adapter.identity_tokens_of(torch.empty(1, 512)),
-                adapter.expression_tokens_of(torch.empty(1, 256, VIT_H["hidden_size"])),
-            )
-            t = torch.empty(1, dtype=torch.int64)
-            unet(
-                x_t,
-                t,
-                text,
-                cross_attention_kwargs={our_attention.CARRIER: told},
-                added_cond_kwargs=added,
-            )
-    return kept, counter.get_total_flops() + attention.flops
+    config = dataclasses.replace(config, accumulate=1)
+    parts = Parts.of(family, config, dtype, card=card)
+    with counted(card) as live:
+        session = open_true(parts, config, empty)
+        as_in_mid_run(session)
+        live.forget_highest()
+        before = live.now
+        train_step(session)
+        return before, live.highest - before
 
 
-class Flash:
-    """Stands for attention: what flash attention would keep and compute."""
-
-    def __init__(self):
-        self.flops = 0
-
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-        self.flops += 4 * query.numel() * key.shape[-2]
-        return _FlashMemory.apply(query, key, value)
-
-
-class _FlashMemory(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        result = torch.empty_like(query)
-        ctx.save_for_backward(query, key, value, result, query.new_empty(query.shape[:-1]).float())
-        return result
+def as_in_mid_run(session: Session) -> None:
+    """Make moments and gradients, and draw a step that looks at as many rows as any does."""
+    state = session.state
+    for turn in range(2):
+        for parameter in state.parameters.values():
+            parameter.grad = torch.zeros_like(parameter)
+        if not turn:
+            state.optimizer.step()
+    state.step = max(range(1, 50), key=lambda number: looked_at(session.config, number))
 
 
-def size_of(storages: dict[int, Any]) -> int:
-    return sum(storage.nbytes() for storage in storages.values())
+def looked_at(config: TrainingConfig, step: int) -> int:
+    """Rows, or pairs of them, that a step looks at in its first pass."""
+    if config.stage not in ("takes", "ica", "feedback"):
+        return 0
+    rows = config.batch // 2 if config.stage == "takes" else config.batch
+    return share_of_rows(getattr(config, config.stage).share, rows, config.seed, step, 0, 0, 2)
 
 
-def parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+def previews(family: str, config: TrainingConfig) -> int:
+    """Bytes at the highest while a grid is drawn: all its pictures in one call, under guidance."""
+    parts = Parts.of(family, config, torch.bfloat16, card=True)
+    count = config.preview.identities * config.preview.expressions
+    with counted(card=True) as live, torch.no_grad():
+        session = open_true(parts, config, empty)
+        as_in_mid_run(session)
+        session.state.optimizer.zero_grad(set_to_none=True)
+        live.forget_highest()
+        rows = Noise(family).sample(2 * count, session.generator)
+        kv = keys_values(parts, count)
+        t = torch.zeros(2 * count, dtype=torch.int64)
+        predict(session.models, rows.latents.float(), t, rows.text, kv, rows.pooled)
+        decode(session.models.vae, rows.latents[:count].float(), rows.landmarks[:count])
+        return live.highest
 
 
-def total(state: dict[str, int], activations: int) -> float:
-    return round((sum(state.values()) + activations) / GB, 1)
+def keys_values(parts: Parts, rows: int) -> dict[str, LayerKV]:
+    """Of both branches."""
+    features = torch.empty(rows, (224 // 14) ** 2, VIT_H["hidden_size"])
+    adapter = parts.adapter
+    return adapter(adapter.identity_tokens_of(torch.empty(rows, 512)), adapter.expression_tokens_of(features))
+
+
+def forward_flops(parts: Parts, config: TrainingConfig) -> int:
+    """Operations of one row's forward pass through adapter and U-Net."""
+
+    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        (batch, heads, positions, width), others = query, key[2]
+        return 2 * batch * heads * positions * others * (width + value[3])
+
+    known = {aten._scaled_dot_product_flash_attention_for_cpu: attention}
+    with counted(card=True), torch.no_grad():
+        models = open_true(parts, config, empty).models
+        parts.adapter.requires_grad_(False)
+        rows = Noise(parts.family).sample(1, torch.Generator())
+        with FlopCounterMode(display=False, custom_mapping=known) as counter:
+            t = torch.zeros(1, dtype=torch.int64)
+            predict(models, rows.latents.float(), t, rows.text, keys_values(parts, 1), rows.pooled)
+    return counter.get_total_flops()
+
+
+def state(parts: Parts) -> dict[str, int]:
+    """Bytes that do not depend on the rows, in the expression stage."""
+    frozen = {name: parameters(network) for name, network in parts.frozen.items()}
+    beside = sum(count for name, count in frozen.items() if name not in ("unet", "expression_encoder"))
+    return {
+        "unet_bf16": 2 * frozen["unet"],
+        "vae_and_text_encoders_bf16": 2 * beside,
+        "expression_encoder_fp32": 4 * frozen["expression_encoder"],
+        "adapter_and_its_preview_copy_fp32": 2 * 4 * parameters(parts.adapter),
+        "gradients_adamw_average_fp32": 4 * 4 * trained_by(parts, "expression"),
+    }
+
+
+def trained_by(parts: Parts, branch: str) -> int:
+    """Parameters of a branch."""
+    named: Iterator[tuple[str, Tensor]] = parts.adapter.named_parameters()
+    return sum(tensor.numel() for name, tensor in named if is_adapter_parameter(name, branch))
+
+
+def shown(what: str, size: int) -> float:
+    """Bytes in GB, printed."""
+    print(f"{what}: {size / GB:.1f} GB", flush=True)
+    return round(size / GB, 1)
 
 
 def hours(operations: float, peak: float) -> float:

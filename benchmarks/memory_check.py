@@ -1,73 +1,81 @@
 """Whether what `memory.py` computes is what a step takes: measured on a CPU at SD1.5's true size.
 
-    python benchmarks/memory_check.py          # 8 GB, two minutes of two cores
+    python benchmarks/memory_check.py          # 9 GB, ten minutes of one core
 
-One row, 512 pixels, float32, random weights, the expression branch training: the process's resident memory
-before a forward pass, with all that autograd keeps alive after it, and at its highest in the backward pass;
-with and without gradient checkpointing. Beside it `memory.py`'s count for the same network in float32. Writes
-`benchmarks/results/memory_check.json`. Linux only.
+Whole optimiser steps in float32, 512 pixels, random weights: the process's resident memory at its highest in
+the step, beyond that before it; beside it the same step computed. glibc keeps small freed blocks to itself,
+up to as much again, so here every block of 64 KB and more is given back as it is freed (`mallopt`).
+Writes `benchmarks/results/memory_check.json`. Linux only.
 """
 
+import argparse
+import ctypes
+import dataclasses
 import gc
 from pathlib import Path
 from typing import Any
 
-import memory
 import torch
-from calls import random_weights
-from diffusers import UNet2DConditionModel
+from memory import GB, as_in_mid_run, recipe_of, step
 from record import machine, record
+from torch import Tensor
+from true_session import Parts, open_true
 
-from emoji_adapter.models.adapter import EmojiAdapter
-from emoji_adapter.models.attention import CARRIER
+from emoji_adapter.training.config import TrainingConfig
+from emoji_adapter.training.loop import train_step
 
 FAMILY = "sd15"
-FEATURES = memory.VIT_H["hidden_size"]
+CASES = {
+    "expression, 1 row": ("expression", "batch=1", "gradient_checkpointing=false"),
+    "expression, 1 row, checkpointing": ("expression", "batch=1", "gradient_checkpointing=true"),
+    "ica, 2 rows, checkpointing": ("ica", "batch=2", "gradient_checkpointing=true"),
+}
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+"""Of `malloc.h`."""
 
 
 def main() -> None:
-    figures = {"family": FAMILY, "dtype": "float32", "rows": 1, "pixels": 512}
-    figures["measured_gigabytes"] = {
-        "plain": measured(checkpointing=False),
-        "gradient_checkpointing": measured(checkpointing=True),
-    }
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(**memory.CONFIGS[FAMILY]).requires_grad_(False).eval()
-        adapter = EmojiAdapter.for_unet(unet, expression_dim=FEATURES)
-    memory.trains(adapter)
-    kept, _ = memory.forward(unet, adapter)
-    figures["computed_gigabytes"] = {
-        "plain": {"kept": round(kept.everything / memory.GB, 2)},
-        "gradient_checkpointing": {"highest": round(kept.checkpointed / memory.GB, 2)},
-    }
-    print(machine(), figures)
-    print(record("memory_check", figures))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--name", default="memory_check", help="name of the result file")
+    options = parser.parse_args()
+    give_back_at_once()
+    figures: dict[str, Any] = {"family": FAMILY, "dtype": "float32", "pixels": 512, "cases": {}}
+    for name, (stage, *overrides) in CASES.items():
+        config = recipe_of(FAMILY, stage, *overrides, "accumulate=1")
+        computed = step(FAMILY, config, torch.float32, card=False)[1]
+        found = {"computed_gigabytes": computed / GB, "measured_gigabytes": measured(config) / GB}
+        found["measured_over_computed"] = found["measured_gigabytes"] / found["computed_gigabytes"]
+        figures["cases"][name] = {what: round(value, 3) for what, value in found.items()}
+        print(name, figures["cases"][name], flush=True)
+    print(machine(), record(options.name, figures))
 
 
-def measured(*, checkpointing: bool) -> dict[str, float]:
-    """Gigabytes beyond those before the pass: kept after the forward pass, and the highest of the step."""
-    unet = random_weights(memory.CONFIGS[FAMILY], "cpu", torch.float32).requires_grad_(False)
-    adapter = EmojiAdapter.for_unet(unet, expression_dim=FEATURES)
-    memory.trains(adapter)
-    adapter.attach(unet)
-    if checkpointing:
-        unet.enable_gradient_checkpointing()
-    size = unet.config.sample_size
-    inputs = torch.randn(1, 4, size, size), torch.tensor([500])
-    text = torch.randn(1, memory.TEXT_TOKENS, unet.config.cross_attention_dim)
-    with torch.no_grad():  # what the convolutions' library keeps for itself is no part of it
-        unet(*inputs, text)
+def measured(config: TrainingConfig) -> int:
+    """Bytes of a real step at its highest, beyond those before it."""
+    parts = Parts.of(FAMILY, dataclasses.replace(config, precision="fp32"), torch.float32, card=False)
+    session = open_true(parts, config, noise)
+    as_in_mid_run(session)
     gc.collect()
     before = resident()
     forget_highest()
-    told = adapter(
-        adapter.identity_tokens_of(torch.randn(1, 512)),
-        adapter.expression_tokens_of(torch.randn(1, 256, FEATURES)),
-    )
-    predicted = unet(*inputs, text, cross_attention_kwargs={CARRIER: told}).sample
-    kept = resident() - before
-    predicted.square().mean().backward()
-    return {"kept": round(kept / memory.GB, 2), "highest": round((highest() - before) / memory.GB, 2)}
+    train_step(session)
+    return highest() - before
+
+
+def noise(like: Tensor) -> Tensor:
+    """Small numbers; counting numbers where indices are kept."""
+    if not like.is_floating_point():
+        return torch.arange(like.numel()).view(like.shape).to(like.dtype)
+    return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).normal_(std=0.02)
+
+
+def give_back_at_once() -> None:
+    """Let glibc give memory back to the system when it is freed."""
+    libc = ctypes.CDLL("libc.so.6")
+    for what, value in ((M_MMAP_THRESHOLD, 1 << 16), (M_MMAP_MAX, 10**7), (M_TRIM_THRESHOLD, 0)):
+        libc.mallopt(what, value)
 
 
 def resident() -> int:

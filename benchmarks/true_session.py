@@ -1,7 +1,7 @@
-"""A run on SD1.5 or SDXL that is ready to step, at true sizes: the loop, the stages and the optimiser are the real ones.
+"""A run on SD1.5 or SDXL that is ready to step, at true sizes: loop, stages and optimiser are the real ones.
 
 Weights and data are noise, or fake tensors without memory. Only what cannot be had is left out: files, the
-face finder (whose landmarks are the set's) and accelerate's device.
+face finder (its landmarks are the set's) and the accelerator.
 """
 
 import contextlib
@@ -21,7 +21,6 @@ import emoji_adapter.training.augment as augment_module
 import emoji_adapter.training.draws as draws
 from emoji_adapter.data.dataset import Rows
 from emoji_adapter.encoders.expression import ExpressionEncoder
-from emoji_adapter.models.attention import CARRIER as CARRIER
 from emoji_adapter.training.conditions import Conditioner
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics

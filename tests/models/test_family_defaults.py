@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import tiny
 from emoji_adapter.models.adapter import EmojiAdapter
+from emoji_adapter.models.attention import CARRIER
 from emoji_adapter.models.family_defaults import fresh_config
 from emoji_adapter.models.layers import cross_attention_layers
 from true_unets import CONFIGS
@@ -49,14 +51,55 @@ def test_the_default_dual_adapter_is_small_and_acts_in_down_mid_and_up(family, l
         assert {name.split(".")[0].split("_")[0] for name in names} == {"down", "mid", "up"}
 
 
-@pytest.mark.parametrize("family", CONFIGS)
-def test_a_call_costs_at_most_a_fifth_of_what_two_stock_ip_adapters_add(family, monkeypatch):
+@pytest.fixture
+def counting(monkeypatch):
+    """`benchmarks/counting.py`."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    counting = importlib.import_module("counting")
+    return importlib.import_module("counting")
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_a_call_costs_at_most_a_fifth_of_what_two_stock_ip_adapters_add(family, counting):
     with torch.device("meta"), torch.no_grad():
         ratio = counting.count_family(family)["ratio"]
     assert set(ratio) == {"operations", "flops"}
     assert max(ratio.values()) <= 0.2
+
+
+@torch.no_grad()
+def operations(counting, counter):
+    """Of calls of a tiny U-Net, without an adapter and with one."""
+    unet = tiny.unet()
+    adapter = tiny.adapter(unet)
+    adapter.attach(unet)
+    config = adapter.config
+    told = adapter(
+        adapter.identity_tokens_of(torch.randn(1, config["identity_dim"])),
+        adapter.expression_tokens_of(torch.randn(1, 4, config["expression_dim"])),
+    )
+    given = torch.randn(2, 4, 8, 8), torch.tensor([1, 2]), torch.randn(2, 5, config["cross_attention_dim"])
+    return [
+        counting.counted(lambda kwargs=kwargs: unet(*given, **kwargs), counter)["operations"]
+        for kwargs in ({}, {"cross_attention_kwargs": {CARRIER: told}})
+    ]
+
+
+def test_what_counts_as_an_operation_is_what_a_cpu_dispatches(counting):
+    dispatched = operations(counting, counting.Dispatched)
+    assert operations(counting, counting.Counter) == dispatched
+    with FakeTensorMode():
+        assert operations(counting, counting.Dispatched) == dispatched
+    with torch.device("meta"):
+        assert operations(counting, counting.Counter) == dispatched
+        assert operations(counting, counting.Dispatched) > dispatched
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", CONFIGS)
+def test_so_it_is_by_what_a_cpu_dispatches(family, counting):
+    with FakeTensorMode(), torch.no_grad():
+        ratio = counting.count_family(family, counting.Dispatched)["ratio"]
+    assert ratio["operations"] <= 0.2
 
 
 def test_the_expression_leaves_style_layers_alone():
