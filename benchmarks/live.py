@@ -7,7 +7,6 @@ seen; `AsOnACard` adds what is known of CUDA's.
 
 import gc
 import weakref
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,19 +25,21 @@ class Live(TorchDispatchMode):
 
     Attributes:
         now: bytes that are held, with what waits for the collector.
-        highest: the most that were in use, within `STRIDE`.
+        highest: the most that were in use since `forget_highest`.
 
     Args:
         card: add what CUDA's kernels of convolution and attention hold beside their results.
+        stride: bytes that a new highest must be above the one before, for the collector takes its time; or
+            `STRIDE` of what has come on top, if that is more.
     """
 
     STRIDE = 0.005
-    """A highest is noted when it is so much above the one before, for the collector takes its time."""
 
-    def __init__(self, *, card: bool = False):
+    def __init__(self, *, card: bool = False, stride: int = 2_000_000):
         super().__init__()
-        self.now = self.highest = 0
+        self.now = self.highest = self._from = 0
         self._card = card
+        self._stride = stride
         self._held: dict[int, weakref.ref] = {}
 
     def __enter__(self) -> "Live":
@@ -52,15 +53,10 @@ class Live(TorchDispatchMode):
         gc.enable()
         gc.unfreeze()
 
-    def hold(self, tensors: Iterable[Tensor]) -> None:
-        """Count tensors that are there already."""
-        for tensor in tensors:
-            self._note(tensor)
-
     def forget_highest(self) -> None:
         """Count the highest from here."""
         gc.collect()
-        self.highest = self.now
+        self.highest = self._from = self.now
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
@@ -85,7 +81,7 @@ class Live(TorchDispatchMode):
 
     def _rise(self, more: int) -> None:
         """Note the highest, with so many bytes more for a moment."""
-        if self.now + more > self.highest * (1 + self.STRIDE):
+        if self.now + more > self.highest + max(self._stride, self.STRIDE * (self.highest - self._from)):
             gc.collect()
             self.highest = max(self.highest, self.now + more)
 

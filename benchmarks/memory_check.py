@@ -1,6 +1,6 @@
 """Whether what `memory.py` computes is what a step takes: measured on a CPU at SD1.5's true size.
 
-    python benchmarks/memory_check.py          # 9 GB, ten minutes of one core
+    python benchmarks/memory_check.py          # 12 GB, ten minutes of one core
 
 Whole optimiser steps in float32, 512 pixels, random weights: the process's resident memory at its highest in
 the step, beyond that before it; beside it the same step computed. glibc keeps small freed blocks to itself,
@@ -29,6 +29,7 @@ CASES = {
     "expression, 1 row": ("expression", "batch=1", "gradient_checkpointing=false"),
     "expression, 1 row, checkpointing": ("expression", "batch=1", "gradient_checkpointing=true"),
     "ica, 2 rows, checkpointing": ("ica", "batch=2", "gradient_checkpointing=true"),
+    "feedback, 2 rows, checkpointing": ("feedback", "batch=2", "gradient_checkpointing=true"),
 }
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Of `malloc.h`."""
