@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from memory import GB, as_in_mid_run, recipe_of, step
 from record import machine, record
-from torch import Tensor
+from torch import Tensor, nn
 from true_session import Parts, open_true
 
 from emoji_adapter.training.config import TrainingConfig
@@ -66,9 +66,11 @@ def measured(config: TrainingConfig) -> int:
 
 
 def noise(like: Tensor) -> Tensor:
-    """Small numbers; counting numbers where indices are kept."""
+    """Small random weights; buffers are indices, or means and variances of a batch norm."""
     if not like.is_floating_point():
         return torch.arange(like.numel()).view(like.shape).to(like.dtype)
+    if not isinstance(like, nn.Parameter):
+        return torch.ones(like.shape)
     return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).normal_(std=0.02)
 
 
