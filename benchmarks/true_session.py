@@ -19,8 +19,9 @@ import emoji_adapter.encoders.expression as expression_module
 import emoji_adapter.faces.batched as batched
 import emoji_adapter.training.augment as augment_module
 import emoji_adapter.training.draws as draws
-from emoji_adapter.data.dataset import Rows
+from emoji_adapter.data.dataset import PreparedSet, Rows
 from emoji_adapter.encoders.expression import ExpressionEncoder
+from emoji_adapter.faces.analysis import FaceAnalyzer
 from emoji_adapter.training.conditions import Conditioner
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.critics import Critics
@@ -52,7 +53,7 @@ class TrueSession(Session):
         return torch.autocast("cpu", torch.bfloat16, enabled=self.pipe.unet.dtype == torch.bfloat16)
 
 
-class Noise:
+class Noise(PreparedSet):
     """A prepared set of random rows.
 
     Args:
@@ -60,8 +61,7 @@ class Noise:
     """
 
     def __init__(self, family: str):
-        self.family = family
-        self.meta = types.SimpleNamespace(identity_encoder="buffalo_l")
+        vars(self).update(family=family, meta=types.SimpleNamespace(identity_encoder="buffalo_l"))
 
     def sample(self, batch: int, generator: Generator, *, takes: bool = False) -> Rows:
         """Rows in the dtypes of a prepared set, which stays in main memory; a face fills its middle."""
@@ -88,6 +88,9 @@ class Noise:
 
 class GivenFaces(FeedbackStage):
     """Feedback without a face finder, which works on the CPU and passes no gradients."""
+
+    def __init__(self, config: TrainingConfig, critics: Critics):
+        super().__init__(config, critics, FaceAnalyzer.__new__(FaceAnalyzer))
 
     def _landmarks(self, images: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
         return instead.float(), torch.ones(len(images), dtype=torch.bool)
@@ -126,8 +129,7 @@ class Parts:
         with torch.device("meta"):
             frozen = networks(family)
             encoder = ExpressionEncoder(frozen["expression_encoder"], id="ViT-H")
-            data: Any = Noise(family)
-            adapter = new_adapter(config, frozen["unet"], encoder, data)
+            adapter = new_adapter(config, frozen["unet"], encoder, Noise(family))
             critics = Critics(Recogniser(), Teacher())
         for name, network in frozen.items():
             if name != "expression_encoder":
@@ -162,11 +164,10 @@ def open_true(parts: Parts, config: TrainingConfig, fill: Callable[[Tensor], Ten
     stage = make_stage(config, parts.critics)
     trained = freeze_all_but(adapter, stage.branch)
     optimizer = torch.optim.AdamW(list(trained.values()), lr=config.learning_rate, fused=True)
-    data: Any = Noise(parts.family)
     return TrueSession(
         config=config,
         accelerator=make_accelerator("cpu"),
-        data=data,
+        data=Noise(parts.family),
         pipe=types.SimpleNamespace(unet=unet, vae=vae),
         stage=stage,
         models=StepModels(
@@ -187,7 +188,7 @@ def make_stage(config: TrainingConfig, critics: Critics) -> Stage:
     if config.stage == "ica":
         return ICAStage(config, critics)
     if config.stage == "feedback":
-        return GivenFaces(config, critics, None)  # type: ignore[arg-type]
+        return GivenFaces(config, critics)
     return STAGES[config.stage](config)
 
 

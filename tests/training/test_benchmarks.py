@@ -4,6 +4,8 @@ import argparse
 import contextlib
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,15 +96,18 @@ def test_a_measured_step_takes_what_is_computed():
         assert case["measured_gigabytes"] == pytest.approx(case["computed_gigabytes"], rel=0.15)
 
 
+COMPUTE = "import memory, sys; print(memory.highest('sdxl', memory.recipe_of('sdxl', sys.argv[1])))"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["identity", "expression", "takes", "ica", "feedback"])
-def test_a_step_of_each_stage_on_sdxl_fits_a_card_of_24_gigabytes(benchmark_modules, stage):
-    memory = benchmark_modules("memory")
-    needed = memory.highest("sdxl", memory.recipe_of("sdxl", stage))
-    assert needed <= 24e9
-    assert needed / 1e9 == pytest.approx(
-        results("memory")["sdxl"]["gigabytes"]["stages"][stage]["gradient_checkpointing"], rel=0.02
-    )
+def test_a_step_of_each_stage_on_sdxl_fits_a_card_of_24_gigabytes(stage):
+    run = [sys.executable, "-c", COMPUTE, stage]  # a process of its own: tests check types at every call
+    done = subprocess.run(run, cwd=ROOT / "benchmarks", check=True, capture_output=True, text=True)
+    needed = int(done.stdout.split()[-1]) / 1e9
+    published = results("memory")["sdxl"]["gigabytes"]["stages"][stage]["gradient_checkpointing"]
+    assert needed <= 24
+    assert needed == pytest.approx(published, rel=0.02)
 
 
 def squares(checkpointed):
