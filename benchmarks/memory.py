@@ -9,7 +9,7 @@ and the average, what autograd keeps, checkpointed blocks while they are compute
 moment only. Gradients of an earlier pass are there already (`accumulate`). Rows are those of the recipe, and
 as many are looked at as the stage ever looks at. `memory_check.py` holds the same count against a real step.
 Not counted: what the CUDA context, cuBLAS, cuDNN beyond its copies, and the allocator's gaps take (a GB or
-two), what waits for Python's cycle collector, and the prepared set, which the recipes leave in main memory.
+two), and the prepared set, which the recipes leave in main memory.
 
 Hours are arithmetic: operations of the forward pass (torch's flop counter), times 2 with the backward pass
 (inputs only, for it is frozen), 3 with checkpointing, over `SHARE` of a card's peak.

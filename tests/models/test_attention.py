@@ -1,5 +1,8 @@
 """The carrier: what listens, what it adds, and that it adds nothing when it should not."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0, FusedAttnProcessor2_0, SlicedAttnProcessor
@@ -40,6 +43,25 @@ def test_scales_of_zero_equal_stock_bit_for_bit(unet):
     assert torch.equal(forward(unet, None), plain)
     assert torch.equal(forward(unet, kv_of(adapter, identity_scale=0.0, expression_scale=0.0)), plain)
     assert not torch.equal(forward(unet, kv_of(adapter, identity_scale=1e-3, expression_scale=0.0)), plain)
+
+
+def test_what_a_pass_keeps_for_its_gradients_does_not_wait_for_the_collector(unet):
+    adapter = tiny.adapter(unet)
+    adapter.attach(unet)
+    kv = kv_of(adapter)
+    queries = []
+    for layer in adapter.layers:
+        unet.get_submodule(layer).to_q.register_forward_hook(
+            lambda module, given, made: queries.append(weakref.ref(made))
+        )
+    gc.collect()
+    gc.disable()
+    try:
+        forward(unet, kv)
+        assert queries
+        assert [query for query in queries if query() is not None] == []
+    finally:
+        gc.enable()
 
 
 def test_result_is_the_sum_of_three_attentions():

@@ -36,6 +36,15 @@ def pipeline(*, adapter=True, mine=True, **unet):
     return pipe
 
 
+def changed(change, first):
+    """The same after a change of the user's LoRA, made before our adapter is loaded or afterwards."""
+    pipe = pipeline(adapter=not first)
+    getattr(pipe, change)()
+    if first:
+        pipe.load_emoji_adapter(tiny_lora.adapter(pipe.unet))
+    return pipe
+
+
 def close(got, wanted):
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-3)
 
@@ -59,10 +68,7 @@ def wanted():
 @pytest.mark.filterwarnings("ignore:Already unmerged")  # peft's, of layers that have ours alone
 @pytest.mark.parametrize("first", [True, False], ids=["before loading", "after loading"])
 def test_it_acts_while_the_users_is_fused_and_after_it_is_unfused(wanted, first):
-    pipe = pipeline(adapter=not first)
-    pipe.fuse_lora()
-    if first:
-        pipe.load_emoji_adapter(tiny_lora.adapter(pipe.unet))
+    pipe = changed("fuse_lora", first)
     fused = [layer for layer in pipe.unet.modules() if getattr(layer, "merged", False)]
     assert {name for layer in fused for name in layer.merged_adapters} == {"mine"}
     for _ in range(2):
@@ -98,10 +104,7 @@ def test_it_comes_back_when_the_users_is_fused_for_good(wanted):
 
 @pytest.mark.parametrize("first", [True, False], ids=["before loading", "after loading"])
 def test_it_acts_while_the_users_is_disabled(wanted, first):
-    pipe = pipeline(adapter=not first)
-    pipe.disable_lora()
-    if first:
-        pipe.load_emoji_adapter(tiny_lora.adapter(pipe.unet))
+    pipe = changed("disable_lora", first)
     for _ in range(2):
         close(draw(pipe, **FACES), wanted["faces"])
         close(draw(pipe), wanted["plain"])

@@ -71,7 +71,7 @@ def command(
         generator=generators(seed, count),
         num_images_per_prompt=count,
         num_inference_steps=steps,
-        guidance_scale=guidance_of(pipe, checkpoint) if guidance is None else guidance,
+        guidance_scale=guidance_of(pipe, checkpoint, guidance),
         face_policy=policy,
         **pictures,
     )

@@ -77,17 +77,29 @@ class _WithTerms:
 
     def __init__(self, attn: Any, kv: LayerKV):
         self._attn = attn
-        self._kv = kv
-        self.to_out = (self._project, attn.to_out[1])
+        terms = _Terms(attn, kv)
+        self.to_q = terms.to_q
+        self.to_out = (terms.to_out, attn.to_out[1])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._attn, name)
+
+
+class _Terms:
+    """What `_WithTerms` changes; apart, so that it does not refer to itself.
+
+    If it did, what a pass keeps for its gradients would wait for Python's cycle collector.
+    """
+
+    def __init__(self, attn: Any, kv: LayerKV):
+        self._attn = attn
+        self._kv = kv
 
     def to_q(self, hidden_states: Tensor) -> Tensor:
         self._query = self._attn.to_q(hidden_states)
         return self._query
 
-    def _project(self, hidden_states: Tensor) -> Tensor:
+    def to_out(self, hidden_states: Tensor) -> Tensor:
         kv, heads = self._kv, self._attn.heads
         places = None if kv.masks is None else _at_positions(kv.masks, self._query.shape[1])
         terms = [

@@ -72,10 +72,8 @@ class OffloadMixin:
             InputError: the adapter has a LoRA, and the weights of the U-Net would go to disk.
         """
         stock = super().enable_group_offload  # type: ignore[misc]
-        adapter, folder = (
-            getattr(self, COMPONENT),
-            by_name(stock, [], args, kwargs).get("offload_to_disk_path"),
-        )
+        adapter = getattr(self, COMPONENT)
+        folder = by_name(stock, [], args, kwargs).get("offload_to_disk_path")
         if folder is not None and adapter is not None and adapter.identity_lora is not None:
             raise InputError(
                 f"offload_to_disk_path={folder!r} cannot be used with an adapter that has a LoRA: it may be "

@@ -33,7 +33,7 @@ class Conditions:
         blendshapes: [n, 52], or None without an expression branch.
         features: [m, P, E] patch features, or None without an expression branch.
         expression_scale: [B], 0 where the expression is dropped, or None without an expression branch.
-        pooled: [B, P] pooled text of SDXL, or None.
+        pooled: [B, W] pooled text of SDXL, or None.
         identity_alone: [B], which half of a compound identity stands alone, see `with_one_alone`; None: none.
     """
 
@@ -43,7 +43,7 @@ class Conditions:
     blendshapes: Float[Tensor, "n K"] | None = None
     features: Float[Tensor, "m P E"] | None = None
     expression_scale: Float[Tensor, " B"] | None = None
-    pooled: Float[Tensor, "B P"] | None = None
+    pooled: Float[Tensor, "B W"] | None = None
     identity_alone: Int[Tensor, " B"] | None = None
 
 

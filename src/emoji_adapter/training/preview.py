@@ -67,7 +67,6 @@ def _block(session: Session, prompt: str, people: Tensor, templates: Tensor) -> 
 def _pictures(session: Session, prompt: str, identity: Tensor, crops: Tensor) -> np.ndarray:
     """All pictures of one prompt, uint8 [people * templates, H, W, 3], person by person."""
     config, device = session.config, session.device
-    guidance = config.preview.guidance_scale
     count, columns = len(identity) * len(crops), len(crops)
     arguments: dict[str, Tensor] = {}
     if session.stage.branch != "identity":
@@ -81,7 +80,7 @@ def _pictures(session: Session, prompt: str, identity: Tensor, crops: Tensor) ->
         [prompt] * count,
         identity_embeds=identity.to(device).float().repeat_interleave(columns, dim=0),
         num_inference_steps=config.preview.steps,
-        guidance_scale=guidance_of(session.pipe, config.checkpoint) if guidance is None else guidance,
+        guidance_scale=guidance_of(session.pipe, config.checkpoint, config.preview.guidance_scale),
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         output_type="pt",
         **arguments,

@@ -61,14 +61,13 @@ class Renderer:
         pipe = self.pipe
         encoder = pipe.face_encoders.expression_encoder.to(pipe.device)
         pixels = from_bytes(torch.from_numpy(crops).to(pipe.device))
-        guidance = self.config.guidance
         images: Tensor = pipe(
             prompts,
             identity_embeds=torch.from_numpy(identity),
             expression_embeds=encoder.encode(pixels),
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             num_inference_steps=self.config.steps,
-            guidance_scale=guidance_of(pipe, self.config.checkpoint) if guidance is None else guidance,
+            guidance_scale=guidance_of(pipe, self.config.checkpoint, self.config.guidance),
             output_type="pt",
         ).images
         return to_bytes(images)
