@@ -155,8 +155,12 @@ class ExpressionEncoder:
         return self.hidden(pixels)[:, 1:]
 
     def hidden(self, pixels: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch tokens dim"]:
-        """Features of pictures from `preprocess`, class token first."""
-        return self.model(pixel_values=pixels, output_hidden_states=True).hidden_states[self.layer]
+        """Features of pictures from `preprocess`, class token first; no layer above `layer` is computed."""
+        tower = self.model.vision_model
+        hidden = tower.pre_layrnorm(tower.embeddings(pixels))
+        for layer in tower.encoder.layers[: self.layer % (len(tower.encoder.layers) + 1)]:
+            hidden = layer(hidden, None)
+        return hidden
 
     def preprocess(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 size size"]:
         """Resize to the tower's size (bicubic, antialiased) and normalise; differentiable."""

@@ -136,7 +136,7 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
         lr=config.learning_rate,
         betas=config.betas,
         weight_decay=config.weight_decay,
-        fused=device_.type == "cuda",
+        fused=True,
     )
     data = data.to(device_) if config.resident else data
     average = MovingAverage(parameters, config.ema)

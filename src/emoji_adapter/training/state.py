@@ -120,5 +120,4 @@ def _restore(tensors: dict[str, Tensor], state: RunState) -> None:
     for key, tensor in parts["optimizer"].items():
         kind, _, name = key.partition(".")
         parameter = state.parameters[name]
-        on_host = kind == "step" and not state.optimizer.defaults.get("fused")
-        state.optimizer.state[parameter][kind] = tensor if on_host else tensor.to(parameter.device)
+        state.optimizer.state[parameter][kind] = tensor.to(parameter.device)
