@@ -3,16 +3,17 @@
 Reads the rows of `benchmarks/ablation.yaml` and writes `benchmarks/results/ablation.json`, in the form of
 `emoji-adapter evaluate`, the same as Markdown, a picture of the method's steps, and a report with many more.
 Rows without weights are listed as missing. What is drawn is kept in --keep: an interrupted run goes on
-where it stopped. On a CPU every core draws rows of its own, which is faster than all cores on one picture; at
-last one process reads what all have kept.
+where it stopped. On a CPU every core draws rows of its own, which is faster than all cores on one picture:
+one process makes the table from the top, the others draw for it from further down, towards it.
 """
 
 import argparse
+import contextlib
 import datetime as dt
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,22 +58,22 @@ def main() -> None:
     parser.add_argument("--identities", type=int, default=24)
     parser.add_argument("--expressions", type=int, default=12)
     parser.add_argument("--styles", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--processes", type=int, default=usable_cores(), help="that draw at a time, on a CPU")
-    parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--helper", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     plan = table_plan(options.rows, [], "micro", "micro")
     sizes = (options.seed, options.identities, options.expressions, options.styles)
-    batch = 256 if options.device.startswith("cuda") else 32
+    batch = 256 if options.device.startswith("cuda") else 16
     settings = Settings(options.steps, options.guidance, batch)
-    if options.part is not None:
-        score_micro(share(plan, options.part, options.processes), sizes, settings, "cpu", options.keep)
+    helpers = options.processes - 1 if options.device == "cpu" else 0
+    if options.helper is not None:
+        score_micro(upwards(plan, options.helper, helpers), sizes, settings, "cpu", options.keep)
         return
-    if options.device == "cpu" and options.processes > 1:
-        draw_apart(options.processes, options.keep)
-    judged, errors = score_micro(plan, sizes, settings, options.device, options.keep)
+    with helping(helpers, options.keep):
+        judged, errors = score_micro(plan, sizes, settings, options.device, options.keep)
     protocol = dict(zip(("seed", "identities", "expressions", "styles"), sizes, strict=True)) | {
         "style_names": list(dict.fromkeys(cell.style for cell in judged.cells)),
         "checkpoint": plan.checkpoint,
@@ -103,37 +104,40 @@ def ladder(judged: Judged, count: int = 8) -> Image.Image:
     return grid(lines, ["identity", "expression", *rows], tile=96)
 
 
-def share(plan: TablePlan, part: int, processes: int) -> TablePlan:
-    """Every so-many-th row that takes drawing, below the oracle, without which other cells would be asked."""
-    drawn = [replace(row, against=None) for row in plan.rows if row.draw != ORACLE]
+def upwards(plan: TablePlan, helper: int, helpers: int) -> TablePlan:
+    """The rows that take drawing, from the bottom up, each helper beginning elsewhere.
+
+    They stand below the oracle, without which other cells would be asked, and are compared with none.
+    """
     oracle = [row for row in plan.rows if row.draw == ORACLE]
-    return replace(plan, rows=(*oracle, *drawn[part::processes]))
+    drawn = [replace(row, against=None) for row in reversed(plan.rows) if row.draw != ORACLE]
+    first = helper * len(drawn) // helpers
+    return replace(plan, rows=(*oracle, *drawn[first:], *drawn[:first]))
 
 
-def draw_apart(processes: int, keep: Path) -> None:
-    """Draw each process's share of the rows into `keep`; what a process leaves out is drawn afterwards."""
+@contextlib.contextmanager
+def helping(helpers: int, keep: Path) -> Iterator[None]:
+    """Let other processes draw into `keep` meanwhile, every process with one thread."""
+    if not helpers:
+        yield
+        return
     keep.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    os.environ |= environment
+    torch.set_num_threads(1)
     running = []
     try:
-        for part in range(processes):
-            with (keep / f"part-{part}.log").open("w") as log:
-                command = [sys.executable, __file__, *sys.argv[1:], "--part", str(part)]
+        for helper in range(helpers):
+            with (keep / f"helper-{helper}.log").open("w") as log:
+                command = [sys.executable, __file__, *sys.argv[1:], "--helper", str(helper)]
                 running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        began = time.monotonic()
-        while any(process.poll() is None for process in running):
-            kept = len(list(keep.glob("*.safetensors")))
-            minutes = (time.monotonic() - began) / 60
-            print(f"\r{kept} drawings kept, {minutes:.0f} min; logs: {keep}/part-*.log", end="", flush=True)
-            time.sleep(1)
-        print()
+        yield
     finally:
-        for process in running:
+        for helper, process in enumerate(running):
+            if process.poll():
+                print(f"A helper failed ({keep}/helper-{helper}.log); its rows were drawn without it.")
             process.terminate()
             process.wait()
-    for part, process in enumerate(running):
-        if process.returncode:
-            print(f"{keep}/part-{part}.log: a process failed; what it has not drawn is drawn now.")
 
 
 if __name__ == "__main__":

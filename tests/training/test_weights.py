@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import tiny
+from emoji_adapter.errors import InputError
 from emoji_adapter.models.adapter import is_adapter_parameter
 from emoji_adapter.training.config import TrainingConfig
 from emoji_adapter.training.weights import MovingAverage, freeze_all_but, learning_rate
@@ -22,6 +23,19 @@ def test_exactly_the_branch_trains(branch):
     assert set(trained) == expected
     assert {name for name, p in adapter.named_parameters() if p.requires_grad} == expected
     assert expected
+
+
+def test_only_the_modules_that_are_named_train():
+    adapter = tiny.adapter(tiny.unet(), second_recogniser="micro")
+    trained = freeze_all_but(adapter, "identity", ["second_identity_projection", "to_k_identity"])
+    assert {name.split(".")[0] for name in trained} == {"second_identity_projection", "to_k_identity"}
+    assert {name for name, p in adapter.named_parameters() if p.requires_grad} == set(trained)
+
+
+@pytest.mark.parametrize("name", ["to_k_expression", "second_identity_projection", "nonsense"])
+def test_modules_that_do_not_train_are_refused(name):
+    with pytest.raises(InputError, match=rf"trains names '{name}'.*It has to_k_identity"):
+        freeze_all_but(tiny.adapter(tiny.unet()), "identity", ["to_k_identity", name])
 
 
 def test_the_rate_warms_up_and_ends_at_its_final_share():

@@ -11,6 +11,7 @@ from PIL import Image
 
 from emoji_adapter.config import packaged_part
 from emoji_adapter.errors import InputError, WeightsFormatError, WeightsNotFoundError
+from emoji_adapter.faces.providers import session_options
 
 MICRO = "micro"
 BLENDSHAPES = 52
@@ -28,7 +29,7 @@ class BlendshapeTeacher:
     Args:
         path: an .onnx file, or "micro" for the embedded one (drawn faces).
         providers: execution providers of onnxruntime; None takes CUDA where there is one.
-        threads: threads of onnxruntime, None for all cores. Set 1 in worker processes.
+        threads: threads of onnxruntime, see `faces.providers.session_options`. Set 1 in worker processes.
 
     Raises:
         WeightsNotFoundError: there is no such file.
@@ -101,15 +102,11 @@ class BlendshapeTeacher:
 def _session(
     file: Path, providers: Sequence[str] | None, threads: int | None
 ) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     available = [name for name in wanted if name in onnxruntime.get_available_providers()]
     try:
         return onnxruntime.InferenceSession(
-            str(file), options, providers=list(available if providers is None else providers)
+            str(file), session_options(threads), providers=list(available if providers is None else providers)
         )
     except Exception as error:
         raise WeightsFormatError(f"{file} cannot be loaded as an ONNX network: {error}") from error

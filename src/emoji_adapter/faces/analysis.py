@@ -25,7 +25,7 @@ from emoji_adapter.errors import (
 from emoji_adapter.faces.geometry import GREY
 from emoji_adapter.faces.images import ImageSource, load_image
 from emoji_adapter.faces.packs import MICRO, PHOTO_PACKS, known_name, pack_folder, pack_id
-from emoji_adapter.faces.providers import usable
+from emoji_adapter.faces.providers import session_options, usable
 from emoji_adapter.faces.recogniser import read_face
 from emoji_adapter.faces.suppression import without_nested
 from emoji_adapter.types import Face
@@ -53,7 +53,7 @@ class FaceAnalyzer:
         providers: execution providers of onnxruntime, best first; those that it lacks are left out. None
             takes CoreML or CUDA where there is one, and the CPU.
         det_thresh: detections of a lower score are left out, in [0, 1].
-        threads: threads of onnxruntime, None for all cores. Set 1 in worker processes.
+        threads: threads of onnxruntime, see `faces.providers.session_options`. Set 1 in worker processes.
         det_size: (width, height) the detector runs at; None is insightface's default, 128 and 640 jointly.
         fallback_sizes: sides tried one after the other where no face is found; None is `FALLBACK_SIZES`, or
             nothing for "micro" (its figures are measured without) and where `det_size` is given.
@@ -209,12 +209,8 @@ def _load_app(
 ) -> Any:
     folder = pack_folder(pack)
     from insightface.app import FaceAnalysis
-    from onnxruntime import SessionOptions  # pyright: ignore[reportAttributeAccessIssue]
 
-    options: dict[str, Any] = {"providers": usable(providers)}
-    if threads is not None:
-        options["sess_options"] = SessionOptions()
-        options["sess_options"].intra_op_num_threads = threads
+    options = {"providers": usable(providers), "sess_options": session_options(threads)}
     if str(pack) in PHOTO_PACKS:
         licence = PHOTO_PACKS[str(pack)].licence
         logger.warning("The weights of the insightface pack %r are for %s.", str(pack), licence)

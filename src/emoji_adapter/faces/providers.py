@@ -1,5 +1,6 @@
-"""Where the ONNX networks of faces run: execution providers of onnxruntime."""
+"""Where the ONNX networks of faces run: execution providers and threads of onnxruntime."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,22 @@ def usable(providers: Sequence[Any] | None) -> list[Any]:
             "comes with `pip install onnxruntime-gpu`."
         )
     return found
+
+
+def session_options(threads: int | None) -> Any:
+    """How a network runs: silent but for errors, on so many threads.
+
+    Args:
+        threads: None takes `OMP_NUM_THREADS`, as torch does and onnxruntime does not: processes side by side
+            would else wait for each other; without it onnxruntime's choice, all cores.
+    """
+    from onnxruntime import SessionOptions  # pyright: ignore[reportAttributeAccessIssue]
+
+    options = SessionOptions()
+    options.log_severity_level = 3
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = threads or (int(told) if told.isdecimal() else 0)
+    return options
 
 
 def _name(provider: Any) -> str:

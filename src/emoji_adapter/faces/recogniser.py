@@ -15,7 +15,7 @@ import numpy as np
 from emoji_adapter.config import packaged_part
 from emoji_adapter.errors import WeightsFormatError, WeightsNotFoundError
 from emoji_adapter.faces.packs import MICRO, home, name_of, pack_with, recogniser_id, same_pack
-from emoji_adapter.faces.providers import usable
+from emoji_adapter.faces.providers import session_options, usable
 
 logger = logging.getLogger(__name__)
 _MICRO_PART = "recognizer_2/rec.onnx"
@@ -28,7 +28,7 @@ class Recogniser:
         name: "micro" (embedded, of another architecture than the pack's; drawn faces only); an .onnx file; or
             what an adapter names, NAME@DIGITS, which is looked for as NAME.onnx below `faces.packs.home()`.
         providers: execution providers of onnxruntime, see `FaceAnalyzer`.
-        threads: threads of onnxruntime, None for all cores. Set 1 in worker processes.
+        threads: threads of onnxruntime, see `faces.providers.session_options`. Set 1 in worker processes.
         dim: length that its embeddings must have; None: any.
     """
 
@@ -102,18 +102,15 @@ class Recogniser:
             WeightsNotFoundError, WeightsFormatError: no such file, or it is damaged or of another kind.
         """
         from insightface.model_zoo import get_model
-        from onnxruntime import SessionOptions  # pyright: ignore[reportAttributeAccessIssue]
 
-        file, options = self.file, {}
+        file = self.file
         pack = pack_with(self.id)
         if pack is not None:
             logger.warning("The weights of the recogniser %s are for %s.", file, pack.licence)
-        if self._threads is not None:
-            options["sess_options"] = SessionOptions()
-            options["sess_options"].intra_op_num_threads = self._threads
+        options = session_options(self._threads)
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                network: Any = get_model(str(file), providers=usable(self._providers), **options)
+                network: Any = get_model(str(file), providers=usable(self._providers), sess_options=options)
         except Exception as error:
             raise WeightsFormatError(f"{file} cannot be loaded as a recogniser: {error}") from error
         if getattr(network, "taskname", None) != "recognition":

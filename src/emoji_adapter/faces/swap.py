@@ -12,6 +12,7 @@ import numpy as np
 
 from emoji_adapter.config import packaged_part
 from emoji_adapter.errors import FaceError, WeightsFormatError, WeightsNotFoundError
+from emoji_adapter.faces.providers import session_options
 from emoji_adapter.types import Face
 
 MICRO = "micro"
@@ -27,7 +28,7 @@ class FaceSwapper:
         path: "micro" (embedded; drawn faces only), or an .onnx file such as insightface's
             `inswapper_128.onnx` (photographs; for non-commercial research only).
         providers: execution providers of onnxruntime; None takes CUDA where there is one.
-        threads: threads of onnxruntime, None for all cores. Set 1 in worker processes.
+        threads: threads of onnxruntime, see `faces.providers.session_options`. Set 1 in worker processes.
 
     Raises:
         WeightsNotFoundError: there is no such file.
@@ -85,15 +86,13 @@ class FaceSwapper:
         import onnxruntime
         from insightface.model_zoo.inswapper import INSwapper
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         known = [name for name in wanted if name in onnxruntime.get_available_providers()]
         providers = list(known if self._providers is None else self._providers)
         try:
-            session = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
+            session = onnxruntime.InferenceSession(
+                str(self.path), session_options(self._threads), providers=providers
+            )
             with contextlib.redirect_stdout(io.StringIO()):  # it prints its input's shape
                 network: Any = INSwapper(str(self.path), session)
         except Exception as error:

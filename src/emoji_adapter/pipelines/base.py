@@ -172,8 +172,8 @@ class EmojiDiffPipeline(_Stock):
 def _model_index(name: str, hub: dict[str, Any]) -> dict[str, Any]:
     if Path(name).is_file():
         raise InputError(
-            f"{name} is a single file. Load it with EmojiDiffPipeline.from_single_file; from_pretrained "
-            "takes a folder or a Hub id."
+            f"{name} is a single file; here a folder or a Hub id is needed. Load it with "
+            "EmojiDiffPipeline.from_single_file, whose save_pretrained makes a folder of it."
         )
     try:
         return dict(DiffusionPipeline.load_config(name, **hub))  # type: ignore[arg-type]

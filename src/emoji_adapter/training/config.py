@@ -151,6 +151,8 @@ class TrainingConfig:
     expression branch need one."""
     fresh: tuple[str, ...] = ()
     """What begins anew, of the adapter to start from: "identity", "expression", or modules of theirs."""
+    trains: tuple[str, ...] = ()
+    """Modules of the stage's branch that train, e.g. "second_identity_projection"; none = all."""
     layers: tuple[str, ...] | None = None
     """Patterns of the layers that hear the expression, as `emoji-adapter probe` chooses them; an adapter to
     start from is cut down to them. None = those of that adapter, or `adapter.expression_layers`."""

@@ -123,7 +123,7 @@ def open_session(config: TrainingConfig, data: PreparedSet, device: str | None =
         pipe.unet.enable_gradient_checkpointing()
         pipe.vae.enable_gradient_checkpointing()
     stage = make_stage(config, data.meta, device_)
-    parameters = freeze_all_but(adapter, stage.branch)
+    parameters = freeze_all_but(adapter, stage.branch, config.trains)
     models = StepModels(
         unet=torch.compile(pipe.unet) if config.compile else pipe.unet,
         conditioner=accelerator.prepare_model(Conditioner(adapter.train())),

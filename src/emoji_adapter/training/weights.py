@@ -1,29 +1,45 @@
 """The trained weights of a run: which they are, their moving average, and how fast they move."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from emoji_adapter.errors import InputError
 from emoji_adapter.models.adapter import EmojiAdapter, is_adapter_parameter
 from emoji_adapter.training.config import TrainingConfig
 
 
-def freeze_all_but(adapter: EmojiAdapter, branch: str | None) -> dict[str, nn.Parameter]:
+def freeze_all_but(
+    adapter: EmojiAdapter, branch: str | None, modules: Sequence[str] = ()
+) -> dict[str, nn.Parameter]:
     """Let one branch of the adapter train and freeze the other.
 
     Args:
         adapter: changed in place.
         branch: "identity", "expression", or None for both.
+        modules: of the branch, the only ones that train; none: all.
 
     Returns:
         Name to parameter of all that train.
+
+    Raises:
+        InputError: the adapter has no such module in what the stage trains.
     """
+    ways = modules or (branch,)
     trained = {}
     for name, parameter in adapter.named_parameters():
-        parameter.requires_grad_(is_adapter_parameter(name, branch))
-        if parameter.requires_grad:
+        wanted = is_adapter_parameter(name, branch) and any(is_adapter_parameter(name, way) for way in ways)
+        parameter.requires_grad_(wanted)
+        if wanted:
             trained[name] = parameter
+    found = {name.split(".", 1)[0] for name in trained}
+    if missing := [module for module in modules if module not in found]:
+        raise InputError(
+            f"trains names {missing[0]!r}, which is no module that this stage trains of this adapter. "
+            f"It has {', '.join(sorted(found)) or 'none of those that are named'}."
+        )
     return trained
 
 
