@@ -53,7 +53,7 @@ PEOPLE, AGAIN = tiny.identities(3), tiny.identities(3, seed=4)
 
 def test_the_tokens_are_those_of_both_embeddings_whatever_their_lengths(of_two):
     tokens = of_two.identity_tokens_of(torch.cat([7 * PEOPLE, 0.1 * AGAIN], dim=1))
-    first, second = tokens.chunk(2, dim=1)
+    first, second = tokens.unbind(1)
     assert first.shape == (3, tiny.SIZES["identity_tokens"], tiny.CROSS_DIM)
     projections = of_two.identity_projection, of_two.second_identity_projection
     for found, projection, embeds in zip((first, second), projections, (PEOPLE, AGAIN), strict=True):
@@ -69,10 +69,31 @@ def test_an_embedding_of_one_recogniser_is_refused_in_words_and_the_other_way_ro
 
 def test_a_half_that_is_lost_is_replaced_by_the_other_one(of_two):
     tokens = of_two.identity_tokens_of(torch.cat([PEOPLE, AGAIN], dim=1))
-    first, second = tokens.chunk(2, dim=1)
+    first, second = tokens.unbind(1)
     found = with_one_alone(tokens, torch.tensor([0, 1, 2]))
-    wanted = [torch.cat(pair) for pair in ((first[0], second[0]), (first[1],) * 2, (second[2],) * 2)]
+    wanted = [torch.stack(pair) for pair in ((first[0], second[0]), (first[1],) * 2, (second[2],) * 2)]
     assert torch.equal(found, torch.stack(wanted))
+
+
+@torch.no_grad()
+def test_the_mean_of_both_halves_acts_however_long_their_keys(of_two):
+    first, second = of_two.identity_tokens_of(torch.cat([PEOPLE, AGAIN], dim=1)).unbind(1)
+    unet = tiny.unet()
+    processor = next(iter(of_two.layers))
+    attn = unet.get_submodule(processor)
+    hidden, text = torch.randn(3, 16, attn.query_dim), torch.randn(3, 5, tiny.CROSS_DIM)
+
+    def added(tokens):
+        kv = of_two(identity_tokens=tokens)
+        told = attn(hidden, encoder_hidden_states=text, ip_hidden_states=kv)
+        return told - attn(hidden, encoder_hidden_states=text)
+
+    of_two.attach(unet)
+    apart = [added(torch.stack([half, half], dim=1)) for half in (first, 9 * second)]
+    both = added(torch.stack([first, 9 * second], dim=1))
+    of_two.detach(unet)
+    assert apart[0].abs().max() > 1e-4
+    torch.testing.assert_close(both, (apart[0] + apart[1]) / 2, rtol=1e-4, atol=1e-6)
 
 
 def test_an_adapter_without_a_second_recogniser_is_what_it_was(of_two):

@@ -83,6 +83,15 @@ def test_a_person_without_identity_or_expression(pipe, draw):
     close(identity_only, draw(pipe, people=[person(0, LEFT, expression_embeds=None)]))
 
 
+def test_people_of_two_recognisers(bare, draw):
+    bare.load_emoji_adapter(tiny.adapter(bare.unet, second_recogniser="micro"))
+    two = [{"identity_embeds": torch.cat([ID[k], ID[k + 2]]), "expression_embeds": EX[k]} for k in (0, 1)]
+    close(draw(bare, people=[Person(LEFT, **two[0]), Person(RIGHT, **two[0])]), draw(bare, **two[0]))
+    both = draw(bare, people=[Person(LEFT, **two[0]), Person(RIGHT, **two[1])])
+    close(draw(bare, people=[Person(RIGHT, **two[1]), Person(LEFT, **two[0])]), both)
+    assert (draw(bare, people=[Person(WHITE, **two[0])]) - both).abs().max() > 1e-3
+
+
 def test_every_prompt_may_have_its_own_people(pipe, draw):
     prompts, noise = ["a", "b"], torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     groups = [[person(0, LEFT), person(1, RIGHT)], [person(2, LEFT), person(3, WHITE)]]

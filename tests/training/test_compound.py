@@ -61,9 +61,9 @@ def test_rows_lose_either_half_and_hear_the_other_one_twice(compound, of_two):
     assert torch.equal(conditions.identity, rows.told_identity.float())
     assert set(conditions.identity_alone.tolist()) == {1, 2}
     adapter = session.state.adapter
-    first, second = adapter.identity_tokens_of(conditions.identity).chunk(2, dim=1)
+    first, second = adapter.identity_tokens_of(conditions.identity).unbind(1)
     alone = torch.where(conditions.identity_alone[:, None, None] == 1, first, second)
-    wanted = adapter(torch.cat([alone, alone], dim=1), identity_scale=conditions.identity_scale)
+    wanted = adapter(torch.stack([alone, alone], dim=1), identity_scale=conditions.identity_scale)
     for layer, parts in session.models.conditioner(conditions).items():
         torch.testing.assert_close(parts.k_identity, wanted[layer].k_identity)
         torch.testing.assert_close(parts.v_identity, wanted[layer].v_identity)

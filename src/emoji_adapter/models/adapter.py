@@ -178,7 +178,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
 
     def identity_tokens_of(
         self, embeds: Tensor, features: Tensor | None = None
-    ) -> Float[Tensor, "batch tokens dim"]:
+    ) -> Float[Tensor, "batch *halves tokens dim"]:
         """Tokens of identity embeddings `[batch, identity_dim]`, or twice as long: see `models.compound`.
 
         Only their direction counts: unit variance first (our choice: elements of a unit vector of length 512
@@ -204,7 +204,7 @@ class EmojiAdapter(PublishMixin, ModelMixin, ConfigMixin):
 
     def forward(
         self,
-        identity_tokens: Float[Tensor, "batch identity_tokens dim"] | None = None,
+        identity_tokens: Float[Tensor, "batch *halves identity_tokens dim"] | None = None,
         expression_tokens: Float[Tensor, "batch expression_tokens dim"] | None = None,
         identity_scale: Scale = 1.0,
         expression_scale: Scale = 1.0,

@@ -20,6 +20,9 @@ class LayerKV(NamedTuple):
     A branch that is absent is None in both its fields. The rows of the branches may differ: those of a branch
     are as many as there are pictures, or twice as many (its negative rows see something too).
 
+    Of a compound identity they are `[rows, 2, tokens, layer width]`: each half is looked at by itself, and
+    the term is the mean of both.
+
     With several people in a picture the tokens of all of them stand one after the other in a row, and `masks`
     `[rows, people, height, width]`, numbers in [0, 1] at the size of the latents, says where each acts.
     """
@@ -117,8 +120,12 @@ class _Terms:
 def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, places: Tensor | None = None) -> Tensor:
     """`softmax(Q K^T / sqrt(d)) V` of the last rows, `[rows, heads, positions, width of a head]`.
 
-    With `places` `[rows, people, positions]` it is the sum over people, each weighed by its place.
+    With `places` `[rows, people, positions]` it is the sum over people, each weighed by its place. Of a
+    compound embedding it is the mean of both halves: in one softmax that of longer keys would take all.
     """
+    if key.ndim == 4:
+        halves = zip(key.unbind(1), value.unbind(1), strict=True)
+        return torch.stack([_attend(query, k, v, heads, places) for k, v in halves]).mean(0)
     rows = min(len(query), len(key))
     if len(query) not in (rows, 2 * rows) or len(key) not in (rows, 2 * rows):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Compound embeddings (DiffSFSR): what several networks read in one picture, side by side.
+"""Compound embeddings (DiffSFSR): what several networks read in one picture.
 
 Of an expression, a teacher's code beside patch features; of an identity, two recognisers' embeddings.
 """
@@ -56,12 +56,12 @@ def identity_tokens(
     config: Mapping[str, Any],
     embeds: Tensor,
     features: Tensor | None,
-) -> Float[Tensor, "batch tokens dim"]:
+) -> Float[Tensor, "batch *halves tokens dim"]:
     """Tokens of identity embeddings, of one recogniser or of two.
 
-    Of a compound embedding the tokens of both stand side by side, as many of each. So that none dominates,
-    both embeddings are brought to the same length, each projection ends in a layer normalisation, and
-    training leaves out either (`with_one_alone`): how DiffSFSR balances them is not known, our choice.
+    Of a compound embedding they are `[batch, 2, tokens, dim]`. So that none dominates, each half is attended
+    by itself, and the mean of both acts (`attention.py`); training leaves out either (`with_one_alone`), so
+    that each learns to tell all. How DiffSFSR balances them is not known: our choice.
 
     Args:
         first: of the face pack's recogniser.
@@ -84,23 +84,21 @@ def identity_tokens(
             "pipe.encode_identity(picture), which runs both."
         )
     halves = zip((first, second), embeds.chunk(2, dim=1), strict=True)
-    return torch.cat([embedding_tokens(part, config, half, features) for part, half in halves], dim=1)
+    return torch.stack([embedding_tokens(part, config, half, features) for part, half in halves], dim=1)
 
 
 def with_one_alone(
-    tokens: Float[Tensor, "batch tokens dim"], alone: Int[Tensor, " batch"]
-) -> Float[Tensor, "batch tokens dim"]:
-    """Tokens of compound embeddings, of which some rows lose a half.
-
-    The other half's take its place: so they stand there twice, which attention does not tell from once.
+    tokens: Float[Tensor, "batch 2 tokens dim"], alone: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch 2 tokens dim"]:
+    """Tokens of compound embeddings, of which some rows lose a half: the other half's take its place.
 
     Args:
-        tokens: of both halves, side by side.
+        tokens: of both halves.
         alone: 0 keeps both, 1 the first alone, 2 the second alone.
     """
-    first, second = tokens.chunk(2, dim=1)
+    first, second = tokens.unbind(1)
     only = alone[:, None, None]
-    return torch.cat([torch.where(only == 2, second, first), torch.where(only == 1, first, second)], dim=1)
+    return torch.stack([torch.where(only == 2, second, first), torch.where(only == 1, first, second)], dim=1)
 
 
 def first_embedding(

@@ -75,11 +75,11 @@ class LayerProjections(nn.Module):
 def keys_and_values(
     to_k: LayerProjections,
     to_v: LayerProjections,
-    tokens: Float[Tensor, "batch tokens input_dim"],
+    tokens: Float[Tensor, "batch *halves tokens input_dim"],
     layer_scales: Sequence[float],
     row_scales: Float[Tensor, " batch"] | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Layer -> (keys, values), each `[batch, tokens, width]`, by one matrix product for all layers.
+    """Layer -> (keys, values), each `[batch, *halves, tokens, width]`, by one matrix product for all layers.
 
     Args:
         to_k: projections to keys.
@@ -95,7 +95,7 @@ def keys_and_values(
     keys, values = linear(tokens, fused).chunk(2, dim=-1)
     values = _scaled(values, widths, layer_scales)
     if row_scales is not None:
-        values = values * row_scales[:, None, None].to(values)
+        values = values * row_scales.view(-1, *[1] * (values.ndim - 1)).to(values)
     return dict(
         zip(to_k.dims, zip(keys.split(widths, -1), values.split(widths, -1), strict=True), strict=True)
     )

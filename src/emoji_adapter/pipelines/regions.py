@@ -66,14 +66,13 @@ class Regions:
 
 
 def _joined(part: Tensor | None, acts: Tensor | None, masks: Tensor) -> Tensor | None:
-    """`[rows * people, tokens, width]` as `[rows, people * tokens, width]`, zero where one does not act."""
+    """`[rows * people, ..., tokens, width]` as `[rows, ..., people * tokens, width]`; 0: does not act."""
     if part is None:
         return None
-    people = masks.shape[1]
-    part = part.view(-1, people, *part.shape[1:])
+    part = part.unflatten(0, (-1, masks.shape[1]))
     if acts is not None:
-        part = part * acts[-len(part) :, :, None, None].to(part)
-    return part.flatten(1, 2)
+        part = part * acts[-len(part) :].view(-1, masks.shape[1], *[1] * (part.ndim - 2)).to(part)
+    return part.movedim(1, -3).flatten(-3, -2)
 
 
 class RegionsMixin:
