@@ -27,19 +27,16 @@ def freeze_all_but(
     Raises:
         InputError: the adapter has no such module in what the stage trains.
     """
-    ways = modules or (branch,)
-    trained = {}
-    for name, parameter in adapter.named_parameters():
-        wanted = is_adapter_parameter(name, branch) and any(is_adapter_parameter(name, way) for way in ways)
-        parameter.requires_grad_(wanted)
-        if wanted:
-            trained[name] = parameter
-    found = {name.split(".", 1)[0] for name in trained}
-    if missing := [module for module in modules if module not in found]:
+    parameters = dict(adapter.named_parameters())
+    of_branch = {name: name.split(".", 1)[0] for name in parameters if is_adapter_parameter(name, branch)}
+    if unknown := [module for module in modules if module not in of_branch.values()]:
         raise InputError(
-            f"trains names {missing[0]!r}, which is no module that this stage trains of this adapter. "
-            f"It has {', '.join(sorted(found)) or 'none of those that are named'}."
+            f"trains names {unknown[0]!r}, which is no module that this stage trains of this adapter. "
+            f"Known: {', '.join(dict.fromkeys(of_branch.values()))}."
         )
+    trained = {name: parameters[name] for name, part in of_branch.items() if not modules or part in modules}
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trained)
     return trained
 
 
