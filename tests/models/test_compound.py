@@ -79,8 +79,7 @@ def test_a_half_that_is_lost_is_replaced_by_the_other_one(of_two):
 def test_the_mean_of_both_halves_acts_however_long_their_keys(of_two):
     first, second = of_two.identity_tokens_of(torch.cat([PEOPLE, AGAIN], dim=1)).unbind(1)
     unet = tiny.unet()
-    processor = next(iter(of_two.layers))
-    attn = unet.get_submodule(processor)
+    attn = unet.get_submodule(of_two.layers[0])
     hidden, text = torch.randn(3, 16, attn.query_dim), torch.randn(3, 5, tiny.CROSS_DIM)
 
     def added(tokens):

@@ -6,12 +6,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 from PIL import Image
 
 from emoji_adapter.config import packaged_part
 from emoji_adapter.errors import InputError, WeightsFormatError, WeightsNotFoundError
-from emoji_adapter.faces.providers import session_options
+from emoji_adapter.faces.providers import inference_session
 
 MICRO = "micro"
 BLENDSHAPES = 52
@@ -48,7 +47,10 @@ class BlendshapeTeacher:
             raise WeightsNotFoundError(
                 f"There is no blendshape teacher {file}. Expected an .onnx file or {MICRO!r}."
             )
-        self._session = _session(file, providers, threads)
+        try:
+            self._session = inference_session(file, providers, threads)
+        except Exception as error:
+            raise WeightsFormatError(f"{file} cannot be loaded as an ONNX network: {error}") from error
         self._input = self._session.get_inputs()[0].name
         shape, output = self._session.get_inputs()[0].shape, self._session.get_outputs()[0].shape
         if len(shape) != 4 or shape[1] != 3 or not isinstance(shape[2], int) or output[-1] != BLENDSHAPES:
@@ -97,16 +99,3 @@ class BlendshapeTeacher:
             for image in images
         ]
         return np.stack(resized) if resized else np.zeros((0, *target, 3), np.uint8)
-
-
-def _session(
-    file: Path, providers: Sequence[str] | None, threads: int | None
-) -> onnxruntime.InferenceSession:
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    available = [name for name in wanted if name in onnxruntime.get_available_providers()]
-    try:
-        return onnxruntime.InferenceSession(
-            str(file), session_options(threads), providers=list(available if providers is None else providers)
-        )
-    except Exception as error:
-        raise WeightsFormatError(f"{file} cannot be loaded as an ONNX network: {error}") from error

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from emoji_adapter.errors import InputError
@@ -48,6 +49,22 @@ def session_options(threads: int | None) -> Any:
     told = os.environ.get("OMP_NUM_THREADS", "")
     options.intra_op_num_threads = threads or (int(told) if told.isdecimal() else 0)
     return options
+
+
+def inference_session(path: Path, providers: Sequence[str] | None, threads: int | None) -> Any:
+    """Open a network; onnxruntime's errors pass through.
+
+    Args:
+        path: an .onnx file.
+        providers: names, best first; None takes CUDA where there is one, and the CPU.
+        threads: see `session_options`.
+    """
+    import onnxruntime
+
+    known = onnxruntime.get_available_providers()
+    usual = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in known]
+    wanted = list(usual if providers is None else providers)
+    return onnxruntime.InferenceSession(str(path), session_options(threads), providers=wanted)
 
 
 def _name(provider: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from emoji_adapter.config import packaged_part
 from emoji_adapter.errors import FaceError, WeightsFormatError, WeightsNotFoundError
-from emoji_adapter.faces.providers import session_options
+from emoji_adapter.faces.providers import inference_session
 from emoji_adapter.types import Face
 
 MICRO = "micro"
@@ -83,16 +83,10 @@ class FaceSwapper:
 
     @cached_property
     def _network(self) -> Any:
-        import onnxruntime
         from insightface.model_zoo.inswapper import INSwapper
 
-        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-        known = [name for name in wanted if name in onnxruntime.get_available_providers()]
-        providers = list(known if self._providers is None else self._providers)
         try:
-            session = onnxruntime.InferenceSession(
-                str(self.path), session_options(self._threads), providers=providers
-            )
+            session = inference_session(self.path, self._providers, self._threads)
             with contextlib.redirect_stdout(io.StringIO()):  # it prints its input's shape
                 network: Any = INSwapper(str(self.path), session)
         except Exception as error:
